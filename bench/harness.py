@@ -1,0 +1,116 @@
+"""The command: runs a comparison and hands it to whoever reads it.
+
+`steps` compares one step of each subject; `growth` compares a late step of each with an early one.
+Talk goes to stderr, Markdown to stdout, and every child's answer to a file in `bench/results/`.
+"""
+
+import shlex
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import lineup, report
+from bench.lineup import Subject
+from bench.machine import IN_MEMORY, this_machine
+from bench.publish import Comparison, publish
+from bench.rounds import WARMUP, Length, SubjectFailed, interleave, up_to_marks
+from bench.syncs import syncs_per_step
+
+RESULTS = Path(__file__).resolve().parent / "results"
+COULD_NOT_RUN = 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the comparison that was asked for; return the exit status."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    asked = _arguments().parse_args(given)
+    console = Console(stderr=True, highlight=False)
+    RESULTS.mkdir(exist_ok=True)
+    machine = this_machine(RESULTS)
+    if machine.file_system in IN_MEMORY:
+        console.print("error: `bench/results/` is in memory, where a sync costs nothing")
+        return COULD_NOT_RUN
+
+    def said(line: str) -> None:
+        console.print(line, style="dim", markup=False)
+
+    try:
+        compared = asked.compare(asked, said)
+    except SubjectFailed as error:
+        console.print(f"error: {error}", markup=False)
+        return COULD_NOT_RUN
+    for table in compared.tables:
+        table.show(console)
+    path = publish(
+        compared,
+        command=f"python -m bench.harness {shlex.join(given)}",
+        machine=machine,
+        folder=RESULTS,
+    )
+    said(f"raw rounds are in `bench/results/{path.name}`")
+    return 0
+
+
+def compare_steps(asked: Namespace, said: Callable[[str], None]) -> Comparison:
+    """Compare one step of each subject, and count the syncs it takes."""
+    subjects = _chosen(lineup.STEPS, asked.subject)
+    length = Length(asked.steps, asked.warmup)
+    rounds = list(interleave(subjects, asked.rounds, lambda _: length, scratch=RESULTS, said=said))
+    syncs: dict[str, float | None] = {}
+    for subject in subjects if asked.syncs else ():
+        said(f"counting syncs: {subject.label}")
+        syncs[subject.label] = syncs_per_step(subject, scratch=RESULTS)
+    bases = [base for base in lineup.BASES if base in rounds[0]]
+    ratios = [report.ratios_to(base, rounds) for base in bases]
+    return Comparison(rounds, [report.cost_of_a_step(rounds, syncs), *ratios], syncs)
+
+
+def compare_growth(asked: Namespace, said: Callable[[str], None]) -> Comparison:
+    """Compare a late step of each subject with an early step of the same run."""
+    subjects = _chosen(lineup.GROWTH, asked.subject)
+    rounds = list(interleave(subjects, asked.rounds, up_to_marks, scratch=RESULTS, said=said))
+    return Comparison(rounds, [report.growth(rounds)])
+
+
+def _chosen(subjects: Sequence[Subject], labels: Sequence[str]) -> Sequence[Subject]:
+    """Return the subjects named, in the order of the lineup, or all."""
+    return [subject for subject in subjects if not labels or subject.label in labels]
+
+
+def _arguments() -> ArgumentParser:
+    parser = ArgumentParser(prog="python -m bench.harness", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="{steps,growth}")
+    steps = verbs.add_parser("steps", help="compare one step of each subject")
+    steps.add_argument("--rounds", type=_at_least_one, default=9)
+    steps.add_argument("--steps", type=int, default=300, help="steps of the run that counts")
+    steps.add_argument("--warmup", type=int, default=WARMUP, help="steps of a run before")
+    steps.add_argument("--no-syncs", dest="syncs", action="store_false", help="skip the tracer")
+    steps.set_defaults(compare=compare_steps)
+    growth = verbs.add_parser("growth", help="compare a late step of each with an early one")
+    growth.add_argument("--rounds", type=_at_least_one, default=3)
+    growth.set_defaults(compare=compare_growth)
+    for verb, subjects in ((steps, lineup.STEPS), (growth, lineup.GROWTH)):
+        labels = [subject.label for subject in subjects]
+        verb.add_argument(
+            "--subject",
+            action="append",
+            default=[],
+            choices=labels,
+            metavar="LABEL",
+            help=f"only this one, of: {'; '.join(labels)}",
+        )
+    return parser
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ArgumentTypeError("at least one is needed")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The engine: drives runs. Deciding is pure; only `perform` touches the outside."""

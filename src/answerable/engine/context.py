@@ -1,0 +1,93 @@
+"""What one run works with: its pen, its agent, the rules in force now, and the services around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from answerable.engine.agent import Agent, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from answerable.engine.perform import Performer
+    from answerable.engine.ports import Ports
+    from answerable.engine.recorder import Recorder
+    from answerable.gates.approval import Approver
+    from answerable.gates.pipeline import Policy
+    from answerable.gates.request import Autonomy
+    from answerable.kernel.events import Reserve, Settle
+    from answerable.models.port import Message, ModelPort
+    from answerable.tools.declare import Tool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """For whom a run acts, and on whose request."""
+
+    on_behalf_of: str = ""
+    requested_by: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """See the module. `is_stopping` is asked before anything new is begun."""
+
+    recorder: Recorder
+    agent: Agent
+    tools: Mapping[str, Tool]
+    policy: Policy
+    approvers: Mapping[str, Approver]
+    performer: Performer
+    model: Callable[[str], ModelPort]
+    ports: Ports
+    tenant: str
+    person: Person
+    can_park: bool
+    is_stopping: Callable[[], bool]
+    facts: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
+    """Facts read so far: key → (when, ref)."""
+    sealed: dict[int, tuple[Message, str]] = field(default_factory=dict[int, "tuple[Message, str]"])
+    """Messages that have a ref already, by identity."""
+
+    def autonomy(self, tool: str) -> Autonomy:
+        """How far the agent may go with this tool, now."""
+        return self.agent.autonomy_by_tool.get(tool, self.agent.autonomy)
+
+    def scopes(self, tool: str | None = None) -> frozenset[str]:
+        """The halts that would stop this run, or a call of `tool` in it."""
+        covers = {"all", f"run:{self.recorder.run}", f"agent:{self.agent.name}"}
+        if tool is not None:
+            covers.add(f"tool:{tool}")
+        return frozenset(covers)
+
+    def limits(self, now_us: int) -> list[tuple[str, str, int]]:
+        """Every budget that this run counts against: (budget, unit, limit)."""
+        run = [(f"run:{self.recorder.run}", unit, limit) for unit, limit in self.agent.budget.limits().items()]
+        if self.agent.budget_per_day is None:
+            return run
+        day = self.day_budget(now_us)
+        return run + [(day, unit, limit) for unit, limit in self.agent.budget_per_day.limits().items()]
+
+    def day_budget(self, now_us: int) -> str:
+        """The id of the agent's budget of the day, in UTC."""
+        return f"agent:{self.agent.name}:{datetime.fromtimestamp(now_us / 1e6, UTC):%Y-%m-%d}"
+
+    def wall_clock_us(self) -> int | None:
+        """The limit of time at work, in microseconds."""
+        limit = self.agent.budget.wall_clock
+        return None if limit is None else int(seconds(limit) * 1e6)
+
+    def reserve(self, now_us: int, asked: Mapping[str, int]) -> tuple[Reserve, ...]:
+        """What an intent reserves for `asked` (unit → amount)."""
+        return tuple(
+            (budget, unit, asked[unit], limit)
+            for budget, unit, limit in self.limits(now_us)
+            if asked.get(unit)
+        )
+
+
+def settle(reserved: tuple[Reserve, ...], spent: Mapping[str, int]) -> tuple[Settle, ...]:
+    """What an outcome settles: everything that was reserved, against what was spent."""
+    return tuple((budget, unit, amount, spent.get(unit, 0)) for budget, unit, amount, _ in reserved)

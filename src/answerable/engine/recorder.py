@@ -1,0 +1,188 @@
+"""The pen of one run: it keeps the run's state, and writes its entries in order.
+
+`note` is for what has already happened and may ride with the next commit; `commit` returns once everything
+noted so far, and what it is given, is durable. An intent is given to `commit`, never noted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from answerable.errors import JournalError
+from answerable.journal.store import Append, Payload
+from answerable.kernel.encoding import NotEncodable, decode, encode_payload, keyed_digest
+from answerable.kernel.entry import EMPTY, Entry, Head
+from answerable.kernel.ids import PayloadRef, RunId, inbox_stream, run_stream
+from answerable.kernel.state import RunState, apply_event, extend
+
+if TYPE_CHECKING:
+    from answerable.engine.ports import Ports
+    from answerable.journal.store import JournalStore
+    from answerable.kernel.events import Event
+
+RIDE_S = 0.01
+"""How long a noted outcome may ride before it is written by itself."""
+
+
+class Recorder:
+    """See the module. One at a time per run and process; the journal refuses a second owner."""
+
+    def __init__(
+        self, store: JournalStore, ports: Ports, run: RunId, subject: tuple[str, bytes], state: RunState, head: Head
+    ) -> None:
+        self.store = store
+        self.ports = ports
+        self.run = run
+        self.stream = run_stream(run)
+        self.subject, self._key = subject
+        self.state = state
+        self.head = head
+        self.inbox: list[Entry] = []
+        self._noted: list[Event] = []
+        self._payloads: dict[str, Payload] = {}
+        self._contents: dict[str, Any] = {}
+        self._written = set[str]()
+        self._pen = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def load(cls, store: JournalStore, ports: Ports, run: RunId) -> Recorder:
+        """The pen of a run that is in the journal."""
+        state, head = RunState(), EMPTY
+        inbox = await store.entries(inbox_stream(run))
+        for entry in await store.entries(run_stream(run)):
+            extend(state, entry, inbox)
+            head = entry.head
+        if state.created is None:
+            raise JournalError(f"there is no run `{run}`", hint="`answerable runs` lists them")
+        key = await store.subject_key(state.created.subject)
+        if key is None:
+            raise JournalError(f"the content of `{run}` has been erased", hint="it can be shown, not driven")
+        recorder = cls(store, ports, run, (state.created.subject, key), state, head)
+        recorder.inbox = inbox
+        return recorder
+
+    def seal(self, content: object, retention: str) -> PayloadRef:
+        """Take content in, to be written with the next commit, and return the name it gets."""
+        body = encode_payload(content)
+        ref = PayloadRef(keyed_digest(self._key, "answerable/payload/v1", body))
+        if ref not in self._written and ref not in self._payloads:
+            self._payloads[ref] = Payload(ref, self.subject, retention, body)
+            self._contents[ref] = decode(body)
+        return ref
+
+    def digest(self, domain: str, *parts: str) -> str:
+        """A digest under the subject's key."""
+        return keyed_digest(self._key, domain, "\x1f".join(parts).encode())
+
+    async def content(self, ref: str) -> Any:
+        """What is behind a ref. Raises `JournalError` where it has been erased."""
+        if ref not in self._contents:
+            found = (await self.store.payloads([ref]))[ref]
+            if not isinstance(found, bytes):
+                raise JournalError(
+                    f"content of `{self.run}` that is needed to go on has been erased",
+                    hint="the run can be shown, not driven; start it again",
+                )
+            self._contents[ref] = decode(found)
+        return self._contents[ref]
+
+    def note(self, *events: Event) -> None:
+        """Record what has happened; it is durable with the next commit, at the latest after a moment."""
+        now = self.ports.clock.now_us()
+        for event in events:
+            apply_event(self.state, event, max(now, self.head.time), self.inbox)
+        self._noted += events
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(RIDE_S, self._flush_soon)
+
+    async def commit(self, *events: Event) -> Entry | None:
+        """Make everything noted, and `events`, durable. Returns the entry that holds `events`.
+
+        Raises what the store raises; then `events` did not happen, and what was noted is still to be written.
+        """
+        async with self._pen:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if not events and not self._noted:
+                return None
+            noted = self._noted
+            try:
+                entry = await self._append((*noted, *events))
+            except NotEncodable:
+                if len(noted) + len(events) < 2:  # noqa: PLR2004
+                    raise
+                return await self._in_parts([*noted, *events], len(noted))
+            self._noted = self._noted[len(noted) :]
+            for event in events:
+                apply_event(self.state, event, entry.time, self.inbox)
+            return entry
+
+    async def _in_parts(self, events: list[Event], noted: int) -> Entry:
+        """Too much for one entry: write it as several, in order."""
+        half = len(events) // 2
+        entry: Entry | None = None
+        for start, part in ((0, events[:half]), (half, events[half:])):
+            try:
+                entry = await self._append(tuple(part))
+            except NotEncodable:
+                if len(part) < 2:  # noqa: PLR2004
+                    raise
+                entry = await self._in_parts(part, max(0, noted - start))
+                continue
+            for index, event in enumerate(part, start):
+                if index < noted:
+                    self._noted.remove(event)
+                else:
+                    apply_event(self.state, event, entry.time, self.inbox)
+        assert entry is not None
+        return entry
+
+    async def _append(self, events: tuple[Event, ...]) -> Entry:
+        payloads = tuple(self._payloads.values())
+        (entry,) = await self.store.append(
+            Append(
+                stream=self.stream,
+                events=events,
+                expect=self.head,
+                epoch=self.epoch_for(events),
+                now=self.ports.clock.now_us(),
+                payloads=payloads,
+            )
+        )
+        self.head = entry.head
+        self.state.last_at = entry.time
+        for payload in payloads:
+            self._payloads.pop(payload.ref, None)
+            self._written.add(payload.ref)
+        return entry
+
+    def epoch_for(self, events: tuple[Event, ...]) -> int:
+        """The epoch of an entry: that of the owner, which `RunAdopted` raises."""
+        raised = [event.epoch for event in events if type(event).__name__ == "RunAdopted"]  # pyright: ignore
+        return raised[0] if raised else self.state.epoch
+
+    def _flush_soon(self) -> None:
+        self._timer = None
+        if self._noted and self._flushing is None:
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+
+    async def _flush(self) -> None:
+        try:
+            await self.commit()
+        except JournalError:
+            # What could not be written is still noted; the next commit raises it to somebody who can act.
+            pass
+        finally:
+            self._flushing = None
+
+    async def drop(self) -> None:
+        """Let go without writing: the run has another owner, or this process is going down."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._flushing is not None:
+            await asyncio.wait([self._flushing])

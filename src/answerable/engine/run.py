@@ -1,0 +1,237 @@
+"""The handle that a run's code holds: everything it learns from or does to the outside goes through it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from answerable.engine import calls, modelcalls
+from answerable.engine.signals import Escalated
+from answerable.errors import AnswerableError, CallRefused, ConfigError, RunDiverged
+from answerable.kernel import events
+from answerable.kernel.decision import ReasonCode
+from answerable.kernel.ids import RunId, StepPath
+from answerable.models.port import ToolOffer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from answerable.engine.context import Context
+    from answerable.models.port import Message, ModelReply
+    from answerable.models.port import ToolCall as ModelToolCall
+    from answerable.tools.declare import Tool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What became of one call of a batch: a value, or the error that stands for it."""
+
+    value: Any = None
+    error: AnswerableError | None = None
+
+
+class Run:
+    """One run. Its code may have one call outstanding at a time; `gather` is for several at once."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._turn = 0
+        self._is_busy = False
+
+    @property
+    def id(self) -> RunId:
+        """The run's id."""
+        return self._ctx.recorder.run
+
+    @property
+    def agent(self) -> Any:
+        """The agent, as declared."""
+        return self._ctx.agent
+
+    async def call(self, tool: Tool | str, /, *positional: object, **arguments: Any) -> Any:
+        """Call one tool and return its validated result (None in shadow mode).
+
+        Arguments are named, always. Raises `CallRefused` where a gate says no (nothing was done), `ToolFailed` where it
+        certainly was not done, `EffectUnknown` where nobody knows.
+        """
+        self._refuse_positional(positional, tool)
+        return (await self._alone("call", lambda path: calls.call(self._ctx, path, _name(tool), arguments))).value
+
+    async def compensate(self, effect: str, tool: Tool | str, /, **arguments: Any) -> Any:
+        """Take an effect back: an effect itself, through the same gates. `effect` is the key of what it undoes."""
+        return (
+            await self._alone("call", lambda path: calls.call(self._ctx, path, _name(tool), arguments, undoes=effect))
+        ).value
+
+    async def gather(self, proposals: Sequence[tuple[Tool | str, dict[str, Any]]]) -> list[Any]:
+        """Call several tools as one batch: reads together, writes one after the other in order.
+
+        Raises the first error, once everything that was begun has ended.
+        """
+        answered = await self._batch([(_name(tool), arguments) for tool, arguments in proposals])
+        for one in answered:
+            if one.error is not None:
+                raise one.error
+        return [one.value for one in answered]
+
+    async def propose(self, proposed: Sequence[ModelToolCall]) -> list[Answered]:
+        """Put a model's proposals through the gates. Arguments are taken exactly as the model wrote them.
+
+        A refusal by a gate is raised, never handed back as a mistake in the call: a model that is told that 700 is too
+        much tries 499. What was not valid, failed, or is unknown is answered.
+        """
+        return await self._batch([(call.name, call.arguments) for call in proposed])
+
+    async def model(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Tool] | None = None,
+        extra: Sequence[ToolOffer] = (),
+        output_schema: dict[str, Any] | None = None,
+    ) -> ModelReply:
+        """Ask the agent's model. `tools` are offered (by default all of the agent's), `extra` are only shown.
+
+        Raises `ModelFailed` when no model of the agent's ladder gave a usable reply.
+        """
+        offers = [offer(tool) for tool in (self._ctx.agent.tools if tools is None else tools)]
+        return await self._alone(
+            "model",
+            lambda path: modelcalls.ask(
+                self._ctx,
+                path,
+                messages,
+                [*offers, *extra],
+                output_schema=output_schema,
+                tokens_max=self._ctx.agent.tokens_per_reply,
+            )
+        )
+
+    async def now(self) -> datetime:
+        """The time, as the journal has it: the same on every replay."""
+        micros = int(await self._value("now", lambda: str(self._ctx.ports.clock.now_us())))
+        return datetime.fromtimestamp(micros / 1e6, UTC)
+
+    async def random(self) -> float:
+        """A number from 0 up to 1, the same on every replay."""
+        drawn = await self._value("random", lambda: self._ctx.ports.entropy(7).hex())
+        return (int(drawn, 16) >> 3) / 2**53
+
+    async def uuid(self) -> uuid.UUID:
+        """A random UUID, the same on every replay."""
+        drawn = await self._value("uuid", lambda: self._ctx.ports.entropy(16).hex())
+        return uuid.UUID(bytes=bytes.fromhex(drawn), version=4)
+
+    def escalate(self, reason: str, *, question: str = "", code: str = ReasonCode.USER_REQUESTED) -> NoReturn:
+        """Stop and hand the work to a person."""
+        raise Escalated(code, reason, question=question)
+
+    async def _value(self, kind: str, take: Any) -> str:
+        async def once(path: StepPath) -> str:
+            known = self._ctx.recorder.state.values.get(str(path))
+            if known is None:
+                known = events.ValueTaken(path=str(path), kind=kind, value=take())
+                self._ctx.recorder.note(known)
+            elif known.kind != kind:
+                raise RunDiverged(
+                    f"at step {path} the run asks for `{kind}`, but its journal says `{known.kind}`",
+                    hint="the agent's code changed under an open run; run it with the release that began it",
+                )
+            return known.value
+
+        return await self._alone("value", once)
+
+    async def _alone(self, kind: str, step: Any) -> Any:
+        if self._is_busy:
+            raise ConfigError(
+                "a run has one call outstanding at a time", hint="use `await run.gather([...])` for a batch"
+            )
+        self._is_busy = True
+        self._turn += 1
+        path = StepPath(self._turn, 0)
+        self._same_kind(path, kind)
+        try:
+            return await step(path)
+        finally:
+            self._is_busy = False
+
+    def _same_kind(self, path: StepPath, kind: str) -> None:
+        """A step that was of another kind before means that the code is another one."""
+        state = self._ctx.recorder.state
+        was = [
+            name
+            for name, steps in (("call", state.calls), ("model", state.models), ("value", state.values))
+            if str(path) in steps and name != kind
+        ]
+        if was:
+            raise RunDiverged(
+                f"at step {path} the run makes a {kind} step, but its journal says a {was[0]} step",
+                hint="the agent's code changed under an open run; run it with the release that began it",
+            )
+
+    async def _batch(self, proposals: list[tuple[str, Any]]) -> list[Answered]:
+        async def all_of_them(path: StepPath) -> list[Answered]:
+            return await _together(self._ctx, path.turn, proposals)
+
+        return await self._alone("call", all_of_them)
+
+    def _refuse_positional(self, positional: tuple[object, ...], tool: Tool | str) -> None:
+        if positional:
+            raise ConfigError(
+                f"`{_name(tool)}` was called with arguments by position",
+                hint="name every argument: rules are about names, and a position has none",
+            )
+
+
+async def _together(ctx: Context, turn: int, proposals: list[tuple[str, Any]]) -> list[Answered]:
+    """A batch: reads run together, writes one after the other in index order, refusals end it."""
+    answers: list[Answered | None] = [None] * len(proposals)
+    reads = [
+        index
+        for index, (name, _) in enumerate(proposals)
+        if (tool := ctx.tools.get(name)) is not None and not tool.spec.is_write
+    ]
+    together = await asyncio.gather(
+        *(_answer(ctx, turn, index, proposals[index]) for index in reads), return_exceptions=True
+    )
+    for index, answered in zip(reads, together, strict=True):
+        if isinstance(answered, BaseException):
+            raise answered
+        answers[index] = answered
+    for index, proposal in enumerate(proposals):
+        if answers[index] is None:
+            answers[index] = await _answer(ctx, turn, index, proposal)
+    return [answer for answer in answers if answer is not None]
+
+
+async def _answer(ctx: Context, turn: int, index: int, proposal: tuple[str, Any]) -> Answered:
+    name, raw = proposal
+    try:
+        result = await calls.call(ctx, StepPath(turn, index), name, raw)
+    except CallRefused as refused:
+        if refused.decision.code is not ReasonCode.INVALID_CALL:
+            raise
+        return Answered(error=refused)
+    except ConfigError:
+        raise
+    except RunDiverged:
+        raise
+    except AnswerableError as error:
+        if type(error).__name__ not in ("ToolFailed", "EffectUnknown"):
+            raise
+        return Answered(error=error)
+    return Answered(value=result.value)
+
+
+def offer(tool: Tool) -> ToolOffer:
+    """A tool as a model is shown it."""
+    return ToolOffer(
+        name=tool.name, description=tool.spec.description, parameters=tool.spec.parameters()
+    )
+
+
+def _name(tool: Tool | str) -> str:
+    return tool if isinstance(tool, str) else tool.name

@@ -1,0 +1,584 @@
+"""The runtime: accepts tasks durably, drives runs, takes halts and approvals, and resumes what is open."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import BaseModel, ValidationError
+
+from answerable.engine import approvals, driving
+from answerable.engine.context import Context, Person
+from answerable.engine.outcome import Outcome
+from answerable.engine.perform import Performer
+from answerable.engine.recorder import Recorder
+from answerable.engine.run import Run
+from answerable.engine.signals import Stopping
+from answerable.errors import (
+    AnswerableError,
+    ApprovalError,
+    ConfigError,
+    InputError,
+    JournalConflict,
+    JournalError,
+    JournalFenced,
+)
+from answerable.gates.approval import refusal, statement
+from answerable.gates.schema import canonical
+from answerable.journal.store import Append, Payload
+from answerable.kernel import events
+from answerable.kernel.encoding import encode_payload, keyed_digest
+from answerable.kernel.entry import EMPTY
+from answerable.kernel.ids import (
+    RunId,
+    agent_stream,
+    inbox_stream,
+    named,
+    run_id_from_source,
+    run_stream,
+    tenant_stream,
+)
+from answerable.kernel.tool import render
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from answerable.engine.agent import Agent, Program
+    from answerable.engine.ports import Ports
+    from answerable.gates.approval import Approver
+    from answerable.gates.pipeline import Policy
+    from answerable.journal.store import RunRow
+    from answerable.journal.sqlite import SqliteJournal
+    from answerable.kernel.secret import Secret
+    from answerable.models.port import ModelPort
+
+SUBMIT_BATCH = 200
+LOOK_FOR_HALTS_S = 0.05
+OPEN = ("created", "running", "waiting")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a runtime is made of. The composition root fills it in."""
+
+    agents: Mapping[str, Agent]
+    policies: Mapping[str, Policy]
+    approvers: Mapping[str, Approver]
+    resources: Mapping[str, object]
+    secrets: Mapping[str, Secret]
+    model: Callable[[str], ModelPort]
+    program: Program
+    """What drives an agent that declares none."""
+    tenant: str = "default"
+    sync_workers: int = 8
+    requested_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaltReport:
+    """What a halt found: its epoch, and the effects that were in flight."""
+
+    scope: str
+    epoch: int
+    in_flight: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+
+
+@dataclass(slots=True, kw_only=True)
+class _Active:
+    task: asyncio.Task[Any]
+    ctx: Context
+
+
+class Runtime:
+    """See the module. Made by `answerable.open_runtime`."""
+
+    def __init__(self, store: SqliteJournal, ports: Ports, settings: Settings) -> None:
+        self.store = store
+        self.ports = ports
+        self.settings = settings
+        self.owner = named("own", ports.entropy(16))
+        self._performer = Performer(ports, settings.resources, settings.secrets, settings.sync_workers)
+        self._active: dict[str, _Active] = {}
+        self._is_stopping = False
+        self._watcher: asyncio.Task[None] | None = None
+        self._releases: set[str] = set()
+        self._seen_epoch = 0
+        self._tools = {name: agent.all_tools() for name, agent in settings.agents.items()}
+        self._release_of = {name: agent.release() for name, agent in settings.agents.items()}
+
+    async def begin(self) -> None:
+        """Take a name, check that every tool has what it needs, and start looking for halts."""
+        self.store.take_name(self.owner)
+        for tools in self._tools.values():
+            for tool in tools.values():
+                self._performer.check(tool)
+        self._seen_epoch = self.store.halts()[0]
+        self._watcher = asyncio.get_running_loop().create_task(self._look_for_halts())
+
+    async def close(self) -> None:
+        """Stop taking steps, let what is being sent come to its end, and close the journal."""
+        self._is_stopping = True
+        if self._active:
+            await asyncio.wait([active.task for active in self._active.values()], timeout=30)
+        if self._watcher is not None:
+            self._watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watcher
+        self._performer.close()
+        await self.store.close()
+
+    def stop(self) -> None:
+        """Begin nothing new: runs stay open, and are resumed by whoever drives them next."""
+        self._is_stopping = True
+
+    # Accepting work
+
+    async def submit(
+        self, agent: Agent | str, tasks: Sequence[object], *, requested_by: str = "", kind: str = "driven"
+    ) -> list[RunId]:
+        """Accept tasks durably, all or none per commit, before any of them is worked on.
+
+        A task whose source event already has a run is not accepted again: its run is returned. Raises `InputError` for a
+        task that is not valid; nothing of the call is accepted then.
+        """
+        known = self._agent(agent)
+        accepted = [self._task(known, task, index) for index, task in enumerate(tasks)]
+        runs: list[RunId] = []
+        batch: list[Append] = []
+        for task in accepted:
+            run, append = await self._created(known, task, requested_by or self.settings.requested_by, kind)
+            runs.append(run)
+            if append is not None and append.stream not in {other.stream for other in batch}:
+                batch.append(append)
+            if len(batch) >= SUBMIT_BATCH:
+                await self._accept(batch)
+                batch = []
+        if batch:
+            await self._accept(batch)
+        return runs
+
+    async def _accept(self, batch: list[Append]) -> None:
+        try:
+            await self.store.append(*batch)
+        except JournalConflict:
+            for append in batch:  # another process accepted one of them: then that one is its run
+                with contextlib.suppress(JournalConflict):
+                    await self.store.append(append)
+
+    def _task(self, agent: Agent, task: object, index: int) -> BaseModel:
+        if isinstance(task, agent.task):
+            return task
+        try:
+            raw = task.model_dump(mode="json") if isinstance(task, BaseModel) else task
+            return agent.task.model_validate_json(encode_payload(raw))
+        except (ValidationError, ValueError, TypeError) as error:
+            raise InputError(
+                f"task {index + 1} is not a `{agent.task.__name__}`: {error}", hint="correct it; nothing was accepted"
+            ) from None
+
+    async def _created(
+        self, agent: Agent, task: BaseModel, requested_by: str, kind: str
+    ) -> tuple[RunId, Append | None]:
+        fields = {name: getattr(task, name) for name in type(task).model_fields}
+        tenant = self.settings.tenant
+        source = render(agent.source, fields) if agent.source else ""
+        run = (
+            run_id_from_source(tenant, agent.name, source)
+            if source
+            else RunId(named("run", self.ports.entropy(16)))
+        )
+        if source and (await self.store.head(run_stream(run))).seq:
+            return run, None
+        label = f"person:{render(agent.subject, fields)}" if agent.subject else f"run:{run}"
+        subject, key = await self.store.subject(label)
+        body = encode_payload(
+            {
+                "task": canonical(task),
+                "on_behalf_of": render(agent.on_behalf_of, fields) if agent.on_behalf_of else "",
+                "requested_by": requested_by,
+            }
+        )
+        ref = keyed_digest(key, "answerable/payload/v1", body)
+        created = events.RunCreated(
+            journal=self.store.journal,
+            agent=agent.name,
+            tenant=tenant,
+            kind=kind,
+            release=self._release_of[agent.name],
+            autonomy=agent.autonomy,
+            subject=subject,
+            task=ref,
+            source=keyed_digest(self.store.tenant_key, "answerable/source/v1", source.encode()) if source else None,
+        )
+        await self._note_release(agent.name)
+        return run, Append(
+            stream=run_stream(run),
+            events=(created,),
+            expect=EMPTY,
+            epoch=0,
+            now=self.ports.clock.now_us(),
+            payloads=(Payload(ref, subject, "task", body),),
+        )
+
+    async def _note_release(self, agent: str) -> None:
+        release = self._release_of[agent]
+        if release in self._releases:
+            return
+        self._releases.add(release)
+        stream = agent_stream(agent)
+        for entry in await self.store.entries(stream):
+            if any(isinstance(e, events.ReleaseSeen) and e.release == release for e in entry.events):
+                return
+        seen = events.ReleaseSeen(release=release, agent=agent)
+        await self.store.append(
+            Append(stream=stream, events=(seen,), expect=None, epoch=0, now=self.ports.clock.now_us())
+        )
+
+    # Driving
+
+    async def run(self, agent: Agent | str, task: object, *, requested_by: str = "") -> Outcome:
+        """Accept one task and drive it until it ends or waits for a person."""
+        (run,) = await self.submit(agent, [task], requested_by=requested_by)
+        return await self.drive(run)
+
+    async def drive(self, run: RunId) -> Outcome:
+        """Drive one run until it ends or waits. A run that has ended is only reported."""
+        for _ in range(5):
+            try:
+                return await self._drive(run)
+            except JournalConflict:
+                continue  # somebody else wrote between our reading and our writing: read again
+            except JournalFenced:
+                break
+        return driving.outcome_of(await Recorder.load(self.store, self.ports, run))
+
+    async def _drive(self, run: RunId) -> Outcome:
+        recorder = await Recorder.load(self.store, self.ports, run)
+        state = recorder.state
+        assert state.created is not None
+        if state.ended is not None or run in self._active or self._is_stopping:
+            return driving.outcome_of(recorder)
+        if state.owner and state.owner != self.owner and state.parked is None and self.store.is_alive(state.owner):
+            return driving.outcome_of(recorder)
+        ctx, task = await self._context(recorder, can_park=state.created.kind == "driven")
+        if state.parked is not None and not await self._is_ready(ctx):
+            return driving.outcome_of(recorder)
+        if any(halt.scope in ctx.scopes() for halt in self.store.halts()[1]) and state.epoch == 0:
+            return driving.outcome_of(recorder)
+        cause = "start" if state.epoch == 0 else "wake" if state.parked is not None else "recovery"
+        program = ctx.agent.program or self.settings.program
+        work = asyncio.get_running_loop().create_task(self._work(ctx, task, cause, program))
+        self._active[run] = _Active(task=work, ctx=ctx)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            if work.done():
+                raise
+            self._is_stopping = True  # our caller is going: finish what is being sent, begin nothing new
+            await asyncio.wait([work])
+            raise
+        finally:
+            self._active.pop(run, None)
+
+    async def _work(self, ctx: Context, task: BaseModel, cause: str, program: Program) -> Outcome:
+        try:
+            await driving.adopt(ctx, self.owner, cause)
+            created = ctx.recorder.state.created
+            assert created is not None
+            if created.kind == "attached":
+                return await driving.end(ctx, task, _abandoned())
+            if created.release != self._release_of[ctx.agent.name] and ctx.recorder.state.calls:
+                # Code, prompt or tools are others than those that the run began with. Steps that were taken are
+                # compared one by one; a difference is found there and said exactly.
+                pass
+            run = Run(ctx)
+            return await driving.drive(ctx, task, lambda: program(run, task))
+        finally:
+            await ctx.recorder.drop()
+
+    async def _context(self, recorder: Recorder, *, can_park: bool) -> tuple[Context, BaseModel]:
+        created = recorder.state.created
+        assert created is not None
+        agent = self._agent(created.agent)
+        content = await recorder.content(created.task)
+        task = agent.task.model_validate_json(encode_payload(content["task"]))
+        ctx = Context(
+            recorder=recorder,
+            agent=agent,
+            tools=self._tools[agent.name],
+            policy=self.settings.policies[agent.name],
+            approvers=self.settings.approvers,
+            performer=self._performer,
+            model=self.settings.model,
+            ports=self.ports,
+            tenant=created.tenant,
+            person=Person(
+                on_behalf_of=content.get("on_behalf_of", ""), requested_by=content.get("requested_by", "")
+            ),
+            can_park=can_park,
+            is_stopping=lambda: self._is_stopping,
+        )
+        return ctx, task
+
+    async def _is_ready(self, ctx: Context) -> bool:
+        """Whether there is a reason to wake a parked run. Looking costs no entry."""
+        parked = ctx.recorder.state.parked
+        assert parked is not None
+        if parked.waiting_for != "approval":
+            return parked.wake_at is None or self.ports.clock.now_us() >= parked.wake_at
+        for step in ctx.recorder.state.calls.values():
+            for request in step.requests:
+                if request.request == parked.request:
+                    stands = approvals.look(
+                        request,
+                        ctx.recorder.inbox,
+                        ctx.approvers,
+                        journal=self.store.journal,
+                        run=ctx.recorder.run,
+                        requester=ctx.person.requested_by,
+                        now=self.ports.clock.now_us(),
+                    )
+                    return stands.state != "open"
+        return True
+
+    async def drive_all(
+        self,
+        runs: Sequence[RunId] | None = None,
+        *,
+        concurrency: int = 8,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> list[Outcome]:
+        """Drive these runs, or every open one, a few at a time. Safe to repeat, also by several processes."""
+        todo = [RunId(row.run) for row in await self.store.runs(states=OPEN)] if runs is None else list(runs)
+        outcomes: list[Outcome | None] = [None] * len(todo)
+        queue = iter(range(len(todo)))
+        finished = 0
+
+        async def worker() -> None:
+            nonlocal finished
+            for index in queue:
+                outcomes[index] = await self.drive(todo[index])
+                finished += 1
+                if on_progress is not None:
+                    on_progress(finished, len(todo))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(todo))):
+                group.create_task(worker())
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    @asynccontextmanager
+    async def start(self, agent: Agent | str, task: object, *, requested_by: str = "") -> AsyncIterator[Run]:
+        """An attached run: your code owns the loop, its calls pass the same gates.
+
+        It never parks: an approval is waited for inline. Leaving the block ends the run; a refusal that leaves it
+        escalates it. A crash leaves it to be settled as abandoned, with its unknowns listed.
+        """
+        (run,) = await self.submit(agent, [task], requested_by=requested_by, kind="attached")
+        recorder = await Recorder.load(self.store, self.ports, run)
+        ctx, given = await self._context(recorder, can_park=False)
+        await driving.adopt(ctx, self.owner, "start")
+        current = asyncio.current_task()
+        assert current is not None
+        self._active[run] = _Active(task=current, ctx=ctx)
+        try:
+            yield Run(ctx)
+            ending = await driving.judge(ctx, given, None)
+        except (JournalError, Stopping):
+            raise
+        except asyncio.CancelledError as cancelled:
+            halted = [halt for halt in self.store.halts()[1] if halt.scope in ctx.scopes()]
+            if not halted:
+                raise
+            ending = driving.Ending("halted", code="halted", reason=f"a halt of `{halted[0].scope}`")
+            await driving.end(ctx, given, ending)
+            raise AnswerableError("the run was halted", hint=halted[0].reason) from cancelled
+        except BaseException as error:
+            ending = driving.ending_for(error)
+            if ending is not None:
+                await driving.end(ctx, given, ending)
+            raise
+        else:
+            await driving.end(ctx, given, ending)
+        finally:
+            self._active.pop(run, None)
+            await recorder.drop()
+
+    # Stopping
+
+    async def halt(self, scope: str, *, by: str, reason: str) -> HaltReport:
+        """Stop a run, an agent, a tool or everything, in every process that uses this journal."""
+        epoch = await self._halt(events.HaltRaised, scope, by, reason)
+        await self._cancel_halted()
+        flying = [
+            {"run": run, "effect": effect, "path": path}
+            for run, active in self._active.items()
+            for effect, path in active.ctx.recorder.state.unknown.items()
+        ]
+        return HaltReport(scope=scope, epoch=epoch, in_flight=flying)
+
+    async def lift(self, scope: str, *, by: str, reason: str) -> int:
+        """Let go on what a halt stopped. Runs that ended as halted stay ended."""
+        if scope not in {halt.scope for halt in self.store.halts()[1]}:
+            raise ConfigError(f"no halt of `{scope}` is in force", hint="`answerable runs` shows what is stopped")
+        return await self._halt(events.HaltLifted, scope, by, reason)
+
+    async def _halt(
+        self, kind: type[events.HaltRaised | events.HaltLifted], scope: str, by: str, reason: str
+    ) -> int:
+        return await halt_in(self.store, self.ports, kind, scope, by, reason)
+
+    async def _look_for_halts(self) -> None:
+        version = self.store.data_version()
+        while True:
+            await asyncio.sleep(LOOK_FOR_HALTS_S)
+            now = self.store.data_version()
+            if now != version:
+                version = now
+                await self._cancel_halted()
+
+    async def _cancel_halted(self) -> None:
+        """Cancel what is being awaited in runs that a new halt covers."""
+        epoch, active = self.store.halts()
+        if epoch == self._seen_epoch:
+            return
+        self._seen_epoch = epoch
+        scopes = {halt.scope for halt in active}
+        for one in list(self._active.values()):
+            in_flight = {one.ctx.recorder.state.calls[path].decided.tool for path in one.ctx.recorder.state.unknown.values()}
+            covers = one.ctx.scopes() | {f"tool:{tool}" for tool in in_flight}
+            if covers & scopes and one.task is not asyncio.current_task():
+                one.task.cancel()
+
+    # People
+
+    async def answer(
+        self, run: RunId, verdict: str, *, approver: str, private_key: bytes, note: str = ""
+    ) -> events.ApprovalGiven:
+        """Answer the request that a run waits for, signed with the approver's key (32 raw Ed25519 bytes).
+
+        Raises `ApprovalError` for an answer that could not count; nothing is recorded then.
+        """
+        recorder = await Recorder.load(self.store, self.ports, run)
+        ctx, _ = await self._context(recorder, can_park=True)
+        asked = [
+            request
+            for step in recorder.state.calls.values()
+            for request in step.requests
+            if request.request not in step.settled
+        ]
+        if not asked or recorder.state.ended is not None:
+            raise ApprovalError(f"`{run}` waits for no approval", hint="`answerable runs` lists those that do")
+        request = asked[-1]
+        nonce = self.ports.entropy(16).hex()
+        rules = tuple(sorted(rule for rule, _, _ in request.needs))
+        signed = statement(
+            journal=self.store.journal,
+            run=run,
+            request=request.request,
+            digest=request.digest,
+            verdict=verdict,
+            approver=approver,
+            rules=rules,
+            expires=request.expires,
+            nonce=nonce,
+        )
+        key = Ed25519PrivateKey.from_private_bytes(private_key)
+        given = events.ApprovalGiven(
+            request=request.request,
+            verdict=verdict,
+            approver=approver,
+            digest=request.digest,
+            rules=rules,
+            expires=request.expires,
+            nonce=nonce,
+            signature=base64.b64encode(key.sign(signed)).decode(),
+            note=recorder.seal(note, "note") if note else None,
+        )
+        now = self.ports.clock.now_us()
+        why_not = refusal(
+            given,
+            request,
+            ctx.approvers,
+            journal=self.store.journal,
+            run=run,
+            requester=ctx.person.requested_by,
+            now=now,
+        )
+        if why_not:
+            raise ApprovalError(f"the answer cannot count: {why_not}", hint="nothing was recorded")
+        payloads = ()
+        if note:
+            body = encode_payload(note)
+            ref = recorder.seal(note, "note")
+            payloads = (Payload(ref, recorder.subject, "note", body),)
+        await self.store.append(
+            Append(stream=inbox_stream(run), events=(given,), expect=None, epoch=0, now=now, payloads=payloads)
+        )
+        return given
+
+    async def report(self, run: RunId, effect: str, state: str, *, by: str) -> None:
+        """Say what became of an unknown effect: `done` or `failed`, after having looked."""
+        recorder = await Recorder.load(self.store, self.ports, run)
+        if effect not in recorder.state.unknown:
+            raise ConfigError(f"`{effect}` is not an unknown effect of `{run}`", hint=f"`answerable show {run}`")
+        if state not in ("done", "failed"):
+            raise ConfigError(f"`{state}` is no answer", hint="`done` or `failed`")
+        said = events.EffectReported(effect=effect, state=state, by=by)
+        await self.store.append(
+            Append(stream=inbox_stream(run), events=(said,), expect=None, epoch=0, now=self.ports.clock.now_us())
+        )
+
+    def _agent(self, agent: Agent | str) -> Agent:
+        name = agent if isinstance(agent, str) else agent.name
+        known = self.settings.agents.get(name)
+        if known is None:
+            raise ConfigError(
+                f"the runtime does not know the agent `{name}`",
+                hint=f"it knows {', '.join(self.settings.agents) or 'none'}: open it with agents=[...]",
+            )
+        return known
+
+
+def _abandoned() -> driving.Ending:
+    return driving.Ending("abandoned", code="internal", reason="the process that owned this attached run is gone")
+
+
+async def halt_in(
+    store: SqliteJournal,
+    ports: Ports,
+    kind: type[events.HaltRaised | events.HaltLifted],
+    scope: str,
+    by: str,
+    reason: str,
+) -> int:
+    """Raise or lift a halt in a journal, without a runtime: it must work when nothing else does."""
+    prefix, _, name = scope.partition(":")
+    if scope != "all" and (prefix not in ("run", "agent", "tool") or not name):
+        raise ConfigError(f"`{scope}` cannot be halted", hint="all, run:ID, agent:NAME or tool:NAME")
+    stream = tenant_stream("default")
+    for _ in range(20):
+        head = await store.head(stream)
+        epoch = store.halts()[0] + 1
+        event = kind(scope=scope, epoch=epoch, by=by, reason=reason)
+        try:
+            await store.append(
+                Append(stream=stream, events=(event,), expect=head, epoch=0, now=ports.clock.now_us())
+            )
+        except JournalConflict:
+            continue
+        return epoch
+    raise JournalError("the halt could not be written: the journal is too busy", hint="try again at once")
+
+
+def rows_by_state(rows: Sequence[RunRow]) -> dict[str, int]:
+    """How many runs are in each state."""
+    found: dict[str, int] = {}
+    for row in rows:
+        found[row.state] = found.get(row.state, 0) + 1
+    return found

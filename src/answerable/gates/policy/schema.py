@@ -1,0 +1,239 @@
+"""What rules can speak about: per tool one context shape, and from it the Cedar and the JSON Schema."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import jsonschema_rs
+
+from answerable.gates.policy.refusal import refuse
+from answerable.gates.policy.shape import (
+    BOOL,
+    DATETIME,
+    DECIMAL,
+    LONG,
+    STRING,
+    Attribute,
+    LeftOut,
+    Record,
+    Scalar,
+    SetOf,
+    Shape,
+    shape_of,
+)
+from answerable.kernel.tool import EffectClass
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from answerable.kernel.tool import ToolSpec
+
+LONG_MAX = 2**63 - 1
+LONG_MIN = -(2**63)
+
+GROUPS: dict[str, tuple[str, ...]] = {"read": (), "write": (), "irreversible": ("write",)}
+"""Action groups and what they are in: `action in Action::"write"` is every change outside."""
+
+LABEL = Record((Attribute("trusted", BOOL), Attribute("sources", SetOf(STRING))))
+TOTAL = Record((Attribute("amount", DECIMAL), Attribute("count", LONG)))
+RUN = Record(
+    (
+        Attribute("autonomy", Scalar("String", ("shadow", "propose", "capped", "full"))),
+        Attribute("on_behalf_of", STRING),
+        Attribute("calls_before", LONG),
+    )
+)
+PRINCIPAL = Record((Attribute("tenant", STRING),))
+RESOURCE = Record(
+    (
+        Attribute("effect_class", Scalar("String", tuple(each.value for each in EffectClass))),
+        Attribute("data_class", STRING),
+    )
+)
+_COMMON = {LABEL: "Label", TOTAL: "Total", RUN: "Run"}
+_RESERVED = frozenset({"true", "false", "if", "then", "else", "in", "is", "like", "has", "__cedar"})
+
+
+@dataclass(frozen=True, slots=True)
+class ToolShape:
+    """One tool as rules see it."""
+
+    spec: ToolSpec
+    context: Record
+    left_out: tuple[LeftOut, ...]
+    validator: jsonschema_rs.Validator
+
+
+def tool_shapes(tools: Sequence[ToolSpec]) -> dict[str, ToolShape]:
+    """The shape of each tool, by name. Refuses two tools of one name and facts from unknown tools."""
+    by_name = {tool.name: tool for tool in tools}
+    if len(by_name) != len(tools):
+        names = [tool.name for tool in tools]
+        double = next(name for name in names if names.count(name) > 1)
+        refuse(
+            f"two tools are called `{double}`",
+            "give one of them another name",
+        )
+    return {name: _tool_shape(by_name[name], by_name) for name in sorted(by_name)}
+
+
+def cedar_schema_text(
+    tools: Sequence[ToolSpec],
+    agents: Collection[str],
+    *,
+    roles: Mapping[str, Collection[str]] | None = None,
+    tool_sets: Mapping[str, Collection[str]] | None = None,
+) -> str:
+    """The Cedar schema for these tools, for editors and reviewers. The same input gives the same text."""
+    return full_schema(tool_shapes(tools), agents, roles or {}, tool_sets or {})
+
+
+def full_schema(
+    shapes: Mapping[str, ToolShape],
+    agents: Collection[str],
+    roles: Mapping[str, Collection[str]],
+    tool_sets: Mapping[str, Collection[str]],
+) -> str:
+    """The schema of every tool, with comments on what rules cannot read."""
+    lines = [
+        "// Generated from the tools' models. Do not edit: `answerable policy schema` writes it again.",
+        f"// Agents: {_listed(agents)}",
+        *(f"// Agent {agent} has the roles: {_listed(held)}" for agent, held in sorted(roles.items())),
+        *(f"// Tool set {name}: {_listed(inside)}" for name, inside in sorted(tool_sets.items())),
+        "",
+        *(f"type {name} = {render(shape, {})};" for shape, name in _COMMON.items()),
+        "",
+        *_entities_and_groups(),
+    ]
+    for name, shape in shapes.items():
+        lines.append("")
+        lines.extend(f"// No rule can read {left_out}" for left_out in shape.left_out)
+        lines.append(_action(name, shape.spec.effect_class, render(shape.context, _COMMON)))
+    return "\n".join(lines) + "\n"
+
+
+def slice_schema(tool: ToolSpec, context: Record, others: Mapping[str, ToolSpec]) -> str:
+    """The schema of one tool's slice: its context cut down to what the slice reads.
+
+    `others` are tools that a condition of the slice names; they take part in the action hierarchy only.
+    """
+    lines = [*_entities_and_groups(), _action(tool.name, tool.effect_class, render(context, {}))]
+    lines.extend(
+        f"action {quote(name)} in [{quote(other.effect_class)}];" for name, other in sorted(others.items())
+    )
+    return "\n".join(lines)
+
+
+def render(shape: Shape, common: Mapping[Record, str], depth: int = 0) -> str:
+    """A shape as a Cedar type, one attribute a line; records in `common` by their name."""
+    if isinstance(shape, Scalar):
+        return shape.kind
+    if isinstance(shape, SetOf):
+        return f"Set<{render(shape.item, common, depth)}>"
+    if shape in common:
+        return common[shape]
+    if not shape.attributes:
+        return "{}"
+    pad = "  " * (depth + 1)
+    lines = [pad + line for line in _attributes(shape, common, depth + 1)]
+    return "\n".join(["{", *lines, "  " * depth + "}"])
+
+
+def quote(name: str) -> str:
+    """A name as a Cedar string."""
+    return json.dumps(name, ensure_ascii=False)
+
+
+def json_schema(shape: Shape) -> dict[str, object]:
+    """The JSON Schema of the context form of a shape: closed, with every required part required."""
+    if isinstance(shape, SetOf):
+        return {"type": "array", "items": json_schema(shape.item)}
+    if isinstance(shape, Record):
+        return {
+            "type": "object",
+            "properties": {each.name: json_schema(each.shape) for each in shape.attributes},
+            "required": [each.name for each in shape.attributes if not each.is_optional],
+            "additionalProperties": False,
+        }
+    return _SCALARS[shape.kind] | ({"enum": list(shape.values)} if shape.values else {})
+
+
+_SCALARS: dict[str, dict[str, object]] = {
+    "String": {"type": "string"},
+    "Bool": {"type": "boolean"},
+    "Long": {"type": "integer", "minimum": LONG_MIN, "maximum": LONG_MAX},
+    "decimal": {"type": "string", "pattern": r"^-?[0-9]{1,15}\.[0-9]{1,4}$"},
+    "datetime": {"type": "string", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{3}Z$"},
+}
+
+
+def _tool_shape(tool: ToolSpec, tools: Mapping[str, ToolSpec]) -> ToolShape:
+    if tool.name in GROUPS:
+        refuse(
+            f"a tool cannot be called `{tool.name}`: that is a group of actions in rules",
+            "give the tool another name",
+        )
+    left_out: list[LeftOut] = []
+    arguments = shape_of(tool.arguments, "args", left_out)
+    context = Record(
+        (
+            Attribute("args", arguments[0] if arguments else Record(())),
+            Attribute(
+                "labels", Record(tuple(Attribute(name, LABEL) for name in tool.arguments.model_fields))
+            ),
+            Attribute("facts", Record(tuple(_facts(tool, tools, left_out)))),
+            Attribute("totals", Record(tuple(Attribute(each.name, TOTAL) for each in tool.totals))),
+            Attribute("run", RUN),
+            Attribute("now", DATETIME),
+        )
+    )
+    validator = jsonschema_rs.validator_for(json_schema(context))
+    return ToolShape(tool, context, tuple(left_out), validator)
+
+
+def _facts(tool: ToolSpec, tools: Mapping[str, ToolSpec], left_out: list[LeftOut]) -> Iterator[Attribute]:
+    for fact in tool.facts:
+        if fact.tool not in tools:
+            refuse(
+                f"tool `{tool.name}`: fact `{fact.name}` is read with `{fact.tool}`, which is no tool here",
+                "give the bundle every tool that a fact is read with",
+            )
+        found = shape_of(tools[fact.tool].result_annotation, f"facts.{fact.name}", left_out)
+        if found is not None:
+            yield Attribute(fact.name, *found)
+
+
+def _entities_and_groups() -> list[str]:
+    return [
+        "entity Role;",
+        "entity ToolSet;",
+        f"entity Agent in [Role] {render(PRINCIPAL, {})};",
+        f"entity Tool in [ToolSet] {render(RESOURCE, {})};",
+        "",
+        *(_group(name, parents) for name, parents in GROUPS.items()),
+    ]
+
+
+def _group(name: str, parents: tuple[str, ...]) -> str:
+    inside = f" in [{', '.join(map(quote, parents))}]" if parents else ""
+    return f"action {quote(name)}{inside};"
+
+
+def _action(name: str, effect_class: EffectClass, context: str) -> str:
+    head = f"action {quote(name)} in [{quote(effect_class)}] appliesTo"
+    return f"{head} {{ principal: Agent, resource: Tool, context: {context} }};"
+
+
+def _attributes(record: Record, common: Mapping[Record, str], depth: int) -> Iterator[str]:
+    for each in record.attributes:
+        name = each.name if each.name.isidentifier() and each.name not in _RESERVED else quote(each.name)
+        note = ""
+        if isinstance(each.shape, Scalar) and each.shape.values:
+            note = "  // " + " | ".join(quote(value) for value in each.shape.values)
+        yield f"{name}{'?' if each.is_optional else ''}: {render(each.shape, common, depth)},{note}"
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

@@ -1,0 +1,88 @@
+"""The files around the database: who may read them, who owns a run, where large content lies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+PRIVATE = 0o600
+
+
+def create_private(path: Path) -> None:
+    """Create an empty file that only its owner can read. Raises `FileExistsError` if it is there."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file so that it is either there whole and durable, or not there."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    descriptor = os.open(aside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, PRIVATE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class OwnerLock:
+    """Proof that a process is alive: a file lock that the kernel lets go of when the process dies.
+
+    No lease and no heartbeat is needed on one machine; a paused process keeps its lock, and so its runs.
+    """
+
+    def __init__(self, folder: Path, owner: str) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self.owner = owner
+        self._path = folder / f"{owner}.lock"
+        self._descriptor = -1
+        while self._descriptor < 0:
+            descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, PRIVATE)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # A sweep may have removed the file between the open and the lock: then the lock proves nothing.
+            if self._path.exists() and self._path.stat().st_ino == os.fstat(descriptor).st_ino:
+                self._descriptor = descriptor
+            else:
+                os.close(descriptor)
+
+    def release(self) -> None:
+        """Let go; whoever looks next sees a dead owner."""
+        if self._descriptor >= 0:
+            with contextlib.suppress(FileNotFoundError):
+                self._path.unlink()
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def is_alive(folder: Path, owner: str) -> bool:
+    """Whether the process holding `owner`'s lock still exists."""
+    try:
+        descriptor = os.open(folder / f"{owner}.lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def sweep(folder: Path) -> None:
+    """Remove the lock files of dead owners."""
+    for path in folder.glob("*.lock") if folder.exists() else ():
+        if not is_alive(folder, path.stem):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()

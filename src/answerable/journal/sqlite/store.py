@@ -1,0 +1,263 @@
+"""The SQLite store: one writer thread, one reader connection, keys and heads beside the file."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from answerable.errors import JournalUnreadable
+from answerable.journal.sqlite.connect import connect, prepare, translated
+from answerable.journal.sqlite.files import OwnerLock, is_alive, sweep
+from answerable.journal.sqlite.writer import LargeBody, Writer, read_head
+from answerable.journal.store import Append, Durability, Erased, Halt, Notice, RunRow
+from answerable.kernel.entry import EMPTY, Entry, Head, parse_entry
+from answerable.kernel.events import JournalCreated
+from answerable.kernel.ids import named, tenant_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+_RUN = (
+    "SELECT run, agent, tenant, kind, state, outcome, code, created, started, ended, steps, cost, is_cost_known,"
+    " owner, epoch, waiting_for, request, wake_at, subject, scripted FROM run"
+)
+
+
+class SqliteJournal:
+    """A journal in one file. Create it with `SqliteJournal.open`."""
+
+    def __init__(
+        self,
+        path: Path,
+        durability: Durability,
+        entropy: Callable[[int], bytes],
+        clock: Callable[[], int],
+    ) -> None:
+        self.path = path
+        self.durability = durability
+        self.journal = ""
+        self.tenant_key = b""
+        self.public_key = ""
+        self._entropy = entropy
+        self._clock = clock
+        self._owners = path.with_name(f"{path.name}.owners")
+        self._large = LargeBody(path.with_name(f"{path.name}.blobs"))
+        self._writer = Writer(path, durability, self._large)
+        self._db = connect(path, synchronous="FULL")
+        self._small = connect(path, synchronous="FULL")
+        self._subjects: dict[str, tuple[str, bytes]] = {}
+        self._lock: OwnerLock | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        entropy: Callable[[int], bytes],
+        clock: Callable[[], int],
+        durability: Durability = "full",
+        tenant: str = "default",
+        public_key: str = "",
+    ) -> SqliteJournal:
+        """Open the journal at `path`, or create it.
+
+        `public_key` (base64) is the key of its heads; it is written into a new journal. Raises
+        `JournalUnreadable` for a file that is not a journal of this version.
+        """
+        prepare(path)
+        with translated(path):
+            store = cls(path, durability, entropy, clock)
+            try:
+                await store._begin(tenant, public_key)
+            except BaseException:
+                await store.close()
+                raise
+        return store
+
+    async def _begin(self, tenant: str, public_key: str) -> None:
+        stream = tenant_stream("default")
+        first = await self.entries(stream)
+        if not first:
+            created = JournalCreated(journal=named("jnl", self._entropy(16)), key=public_key, format=1)
+            append = Append(stream=stream, events=(created,), expect=EMPTY, epoch=0, now=self._clock())
+            try:
+                await self._writer.append((append,))
+            except Exception:  # another process may have been first; what counts is what is there now
+                if not await self.entries(stream):
+                    raise
+            first = await self.entries(stream)
+        created = first[0].events[0]
+        if not isinstance(created, JournalCreated):
+            raise JournalUnreadable(
+                f"`{self.path}` does not begin as a journal", hint="`answerable audit verify` names the place"
+            )
+        self.journal, self.public_key = created.journal, created.key
+        _, self.tenant_key = await self.subject(f"tenant:{tenant}")
+
+    def take_name(self, owner: str) -> None:
+        """Take runs under this name from now on; the kernel lets it go when the process dies."""
+        sweep(self._owners)
+        self._lock = OwnerLock(self._owners, owner)
+
+    async def append(self, *appends: Append) -> tuple[Entry, ...]:
+        """See `JournalStore.append`."""
+        return await self._writer.append(appends)
+
+    async def entries(self, stream: str, *, after: int = 0) -> list[Entry]:
+        """See `JournalStore.entries`. Raises `JournalUnreadable` where a row does not hold an entry."""
+        with translated(self.path):
+            rows = self._db.execute(
+                "SELECT stream, seq, time, prev, hash, body FROM entry WHERE stream = ? AND seq > ? ORDER BY seq",
+                (stream, after),
+            ).fetchall()
+        try:
+            return [parse_entry(*row) for row in rows]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise JournalUnreadable(
+                f"`{stream}` holds an entry that cannot be read: {error}",
+                hint="`answerable audit verify` names every place that was changed",
+            ) from None
+
+    async def head(self, stream: str) -> Head:
+        """See `JournalStore.head`."""
+        with translated(self.path):
+            return read_head(self._db, stream)
+
+    async def streams(self) -> list[str]:
+        """The names of all streams, sorted."""
+        with translated(self.path):
+            return [row[0] for row in self._db.execute("SELECT stream FROM head ORDER BY stream")]
+
+    async def entry_hash(self, stream: str, seq: int) -> str | None:
+        """The hash of one entry, or None where there is none."""
+        with translated(self.path):
+            row = self._db.execute("SELECT hash FROM entry WHERE stream = ? AND seq = ?", (stream, seq)).fetchone()
+        return row[0] if row else None
+
+    def now(self) -> int:
+        """The journal's clock, in microseconds of UTC."""
+        return self._clock()
+
+    async def payloads(self, refs: Iterable[str]) -> dict[str, bytes | Erased]:
+        """See `JournalStore.payloads`."""
+        found: dict[str, bytes | Erased] = {}
+        with translated(self.path):
+            for ref in dict.fromkeys(refs):
+                row = self._db.execute("SELECT body, erased FROM payload WHERE ref = ?", (ref,)).fetchone()
+                found[ref] = self._body(ref, row)
+        return found
+
+    def _body(self, ref: str, row: tuple[bytes | None, int | None] | None) -> bytes | Erased:
+        if row is None or row[1] is not None:
+            return Erased(ref)
+        if row[0] is not None:
+            return row[0]
+        try:
+            return (self._large.folder / ref).read_bytes()
+        except OSError:
+            return Erased(ref)
+
+    async def subject(self, label: str) -> tuple[str, bytes]:
+        """See `JournalStore.subject`."""
+        known = self._subjects.get(label)
+        if known is not None:
+            return known
+        with translated(self.path):
+            row = self._small.execute("SELECT ref, key FROM subject WHERE label = ?", (label,)).fetchone()
+            if row is None:
+                ref = label if label.startswith("tenant:") else named("sub", self._entropy(16))
+                self._small.execute(
+                    "INSERT INTO subject VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (ref, self._entropy(32), label)
+                )
+                row = self._small.execute("SELECT ref, key FROM subject WHERE label = ?", (label,)).fetchone()
+        if len(self._subjects) > 10_000:
+            self._subjects.clear()
+        self._subjects[label] = (row[0], row[1])
+        return row[0], row[1]
+
+    async def subject_key(self, ref: str) -> bytes | None:
+        """See `JournalStore.subject_key`."""
+        with translated(self.path):
+            row = self._db.execute("SELECT key FROM subject WHERE ref = ?", (ref,)).fetchone()
+        return row[0] if row else None
+
+    async def runs(self, *, states: Sequence[str] = (), run: str | None = None) -> list[RunRow]:
+        """See `JournalStore.runs`."""
+        where, values = ["1"], list[str]()
+        if states:
+            where.append(f"state IN ({', '.join('?' * len(states))})")
+            values += states
+        if run is not None:
+            where.append("run = ?")
+            values.append(run)
+        with translated(self.path):
+            rows = self._db.execute(f"{_RUN} WHERE {' AND '.join(where)} ORDER BY created, run", values).fetchall()
+        names = RunRow.__slots__
+        return [
+            RunRow(**dict(zip(names, (*row[:12], bool(row[12]), *row[13:19], bool(row[19])), strict=True)))
+            for row in rows
+        ]
+
+    def halts(self) -> tuple[int, tuple[Halt, ...]]:
+        """See `JournalStore.halts`."""
+        with translated(self.path):
+            rows = self._db.execute("SELECT scope, epoch, by, reason, since, is_active FROM halt").fetchall()
+        epoch = max((row[1] for row in rows), default=0)
+        return epoch, tuple(
+            Halt(scope=row[0], epoch=row[1], by=row[2], reason=row[3], since=row[4]) for row in rows if row[5]
+        )
+
+    def data_version(self) -> int:
+        """Changes whenever another connection has committed: cheap to poll."""
+        return self._db.execute("PRAGMA data_version").fetchone()[0]
+
+    async def budget(self, budget: str) -> dict[str, tuple[int, int]]:
+        """See `JournalStore.budget`."""
+        with translated(self.path):
+            rows = self._db.execute("SELECT unit, reserved, spent FROM budget WHERE id = ?", (budget,)).fetchall()
+        return {unit: (reserved, spent) for unit, reserved, spent in rows}
+
+    async def total(self, key: str) -> tuple[int, int]:
+        """See `JournalStore.total`."""
+        with translated(self.path):
+            row = self._db.execute("SELECT amount, count FROM total WHERE key = ?", (key,)).fetchone()
+        return (row[0], row[1]) if row else (0, 0)
+
+    async def claim(self, key: str) -> tuple[str, int, int] | None:
+        """See `JournalStore.claim`."""
+        with translated(self.path):
+            row = self._db.execute("SELECT state, amount, count FROM claim WHERE key = ?", (key,)).fetchone()
+        return (row[0], row[1], row[2]) if row else None
+
+    def is_alive(self, owner: str) -> bool:
+        """See `JournalStore.is_alive`."""
+        return is_alive(self._owners, owner)
+
+    async def notices(self) -> list[Notice]:
+        """See `JournalStore.notices`."""
+        with translated(self.path):
+            rows = self._db.execute(
+                "SELECT id, run, kind, created, attempts FROM notice WHERE delivered IS NULL ORDER BY id"
+            ).fetchall()
+        return [Notice(id=r[0], run=r[1], kind=r[2], created=r[3], attempts=r[4]) for r in rows]
+
+    async def delivered(self, notice: int, *, is_done: bool) -> None:
+        """See `JournalStore.delivered`."""
+        with translated(self.path):
+            self._small.execute(
+                "UPDATE notice SET attempts = attempts + 1, delivered = ? WHERE id = ?",
+                (self._clock() if is_done else None, notice),
+            )
+
+    async def close(self) -> None:
+        """See `JournalStore.close`."""
+        await asyncio.to_thread(self._writer.close)
+        for db in (self._db, self._small):
+            try:
+                db.close()
+            except sqlite3.Error:  # nothing was being written here
+                continue
+        if self._lock is not None:
+            self._lock.release()

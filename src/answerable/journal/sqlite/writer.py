@@ -1,0 +1,239 @@
+"""The one thread that writes: it takes what is queued, commits it, and only then answers.
+
+In `group` durability everything that waits goes into one commit, each append in a savepoint of its own, so
+that one stale fence fails alone. In `full` and `relaxed` each append is a commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from typing import TYPE_CHECKING
+
+from answerable.errors import AnswerableError, JournalConflict, JournalError, JournalFenced
+from answerable.journal.sqlite.connect import connect, translate
+from answerable.journal.sqlite.project import project
+from answerable.kernel.encoding import NotEncodable
+from answerable.kernel.entry import EMPTY, Entry, Head, make_entry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from answerable.journal.store import Append, Durability
+
+BATCH = 64
+"""How many appends share a commit at most."""
+QUEUE = 4096
+"""More than this waiting is an error: the disk does not keep up."""
+
+Job = tuple[tuple["Append", ...], asyncio.AbstractEventLoop, "asyncio.Future[tuple[Entry, ...]]"]
+
+
+class Writer:
+    """A write connection, and the thread that owns it."""
+
+    def __init__(self, path: Path, durability: Durability, large_body: LargeBody) -> None:
+        self._path = path
+        self._synchronous = "NORMAL" if durability == "relaxed" else "FULL"
+        self._batch = BATCH if durability == "group" else 1
+        self._large_body = large_body
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._db = connect(path, synchronous=self._synchronous)
+        self._thread = threading.Thread(target=self._work, name="answerable-journal", daemon=True)
+        self._thread.start()
+
+    async def append(self, appends: tuple[Append, ...]) -> tuple[Entry, ...]:
+        """Queue appends as one transaction and wait until they are durable, or refused."""
+        if self._queue.qsize() > QUEUE:
+            raise JournalError("the journal does not keep up with what is asked of it", hint="run fewer at once")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[tuple[Entry, ...]] = loop.create_future()
+        self._queue.put((appends, loop, future))
+        # A cancelled caller must not leave a commit in doubt: it waits for the answer, then is cancelled.
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if not future.done():
+                await asyncio.wait([future])
+            raise
+
+    def close(self) -> None:
+        """Finish what is queued and stop."""
+        self._queue.put(None)
+        self._thread.join()
+        self._db.close()
+
+    def _work(self) -> None:
+        while True:
+            job = self._queue.get()
+            if job is None:
+                return
+            jobs = [job]
+            is_last = False
+            while len(jobs) < self._batch:
+                try:
+                    more = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    is_last = True
+                    break
+                jobs.append(more)
+            self._commit(jobs)
+            if is_last:
+                return
+
+    def _commit(self, jobs: list[Job]) -> None:
+        answers: list[tuple[Entry, ...] | BaseException] = []
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for appends, _, _ in jobs:
+                answers.append(self._try(appends, is_alone=len(jobs) == 1))
+            if len(jobs) == 1 and isinstance(answers[0], BaseException):
+                self._rollback()
+            else:
+                self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._rollback()
+            answers = [self._after_failure(error, answer) for answer in self._padded(answers, len(jobs))]
+        except BaseException as error:  # noqa: BLE001 - the callers must hear of it, whatever it was
+            self._rollback()
+            answers = [error] * len(jobs)
+        for (_, loop, future), answer in zip(jobs, answers, strict=True):
+            loop.call_soon_threadsafe(_settle, future, answer)
+
+    def _padded(
+        self, answers: list[tuple[Entry, ...] | BaseException], count: int
+    ) -> list[tuple[Entry, ...] | BaseException]:
+        return answers + [()] * (count - len(answers))
+
+    def _rollback(self) -> None:
+        if self._db.in_transaction:
+            try:
+                self._db.execute("ROLLBACK")
+            except sqlite3.Error:
+                self._db.close()
+                self._db = connect(self._path, synchronous=self._synchronous)
+
+    def _after_failure(
+        self, error: sqlite3.Error, answer: tuple[Entry, ...] | BaseException
+    ) -> tuple[Entry, ...] | BaseException:
+        """A failed commit may still have happened: read back on a new connection before anything else."""
+        if isinstance(answer, BaseException):
+            return answer
+        if answer:
+            try:
+                db = connect(self._path, synchronous="FULL", read_only=True)
+                try:
+                    last = answer[-1]
+                    found = db.execute(
+                        "SELECT hash FROM entry WHERE stream = ? AND seq = ?", (last.stream, last.seq)
+                    ).fetchone()
+                finally:
+                    db.close()
+            except sqlite3.Error as unreadable:
+                return translate(unreadable, self._path)
+            if found is not None and found[0] == last.hash:
+                return answer
+        return translate(error, self._path)
+
+    def _try(self, appends: tuple[Append, ...], *, is_alone: bool) -> tuple[Entry, ...] | BaseException:
+        if is_alone:
+            try:
+                return self._append_all(appends)
+            except (AnswerableError, NotEncodable) as refused:
+                return refused
+        self._db.execute("SAVEPOINT one")
+        try:
+            entries = self._append_all(appends)
+        except (AnswerableError, NotEncodable) as refused:
+            self._db.execute("ROLLBACK TO one")
+            self._db.execute("RELEASE one")
+            return refused
+        self._db.execute("RELEASE one")
+        return entries
+
+    def _append_all(self, appends: tuple[Append, ...]) -> tuple[Entry, ...]:
+        return tuple([self._append(append) for append in appends])
+
+    def _append(self, append: Append) -> Entry:
+        db = self._db
+        head = append.expect
+        if head is None:
+            head = read_head(db, append.stream)
+        entry = make_entry(append.stream, head, append.epoch, append.now, append.events)
+        if head.seq == 0:
+            moved = db.execute(
+                "INSERT INTO head VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (entry.stream, entry.seq, entry.hash, entry.epoch, entry.time),
+            ).rowcount
+        else:
+            moved = db.execute(
+                "UPDATE head SET seq = ?, hash = ?, epoch = ?, time = ? WHERE stream = ? AND seq = ? AND hash = ?",
+                (entry.seq, entry.hash, entry.epoch, entry.time, entry.stream, head.seq, head.hash),
+            ).rowcount
+        if not moved:
+            self._refuse(append)
+        for payload in append.payloads:
+            body = self._large_body(payload.ref, payload.body)
+            db.execute(
+                "INSERT INTO payload VALUES (?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (ref) DO UPDATE SET"
+                " created = excluded.created, body = excluded.body, erased = NULL",
+                (payload.ref, payload.subject, payload.retention, entry.time, len(payload.body), body),
+            )
+        db.execute(
+            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)",
+            (entry.stream, entry.seq, entry.time, entry.prev, entry.hash, entry.body),
+        )
+        project(db, entry)
+        return entry
+
+    def _refuse(self, append: Append) -> None:
+        now = read_head(self._db, append.stream)
+        if now.epoch > append.epoch:
+            raise JournalFenced(
+                f"`{append.stream}` has a newer owner (epoch {now.epoch}, ours is {append.epoch})",
+                hint="another process took the run over; this one stops",
+            )
+        seen = append.expect.seq if append.expect else 0
+        raise JournalConflict(
+            f"`{append.stream}` stands at {now.seq}, not at {seen}",
+            hint="somebody else wrote in between; read again and decide again",
+        )
+
+
+class LargeBody:
+    """Where content goes that is too large for a row: a file, written before the commit that names it."""
+
+    def __init__(self, folder: Path, inline_max: int = 1 << 20) -> None:
+        self.folder = folder
+        self.inline_max = inline_max
+
+    def __call__(self, ref: str, body: bytes) -> bytes | None:
+        """The body to keep in the row, or None once it is in its file."""
+        if len(body) <= self.inline_max:
+            return body
+        from answerable.journal.sqlite.files import write_private  # noqa: PLC0415
+
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        write_private(self.folder / ref, body)
+        return None
+
+
+def read_head(db: sqlite3.Connection, stream: str) -> Head:
+    """Where a stream stands, by its head row."""
+    row = db.execute("SELECT seq, hash, epoch, time FROM head WHERE stream = ?", (stream,)).fetchone()
+    return Head(*row) if row else EMPTY
+
+
+def _settle(
+    future: asyncio.Future[tuple[Entry, ...]], answer: tuple[Entry, ...] | BaseException
+) -> None:
+    if future.done():
+        return
+    if isinstance(answer, BaseException):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

@@ -1,0 +1,351 @@
+"""Every event of the journal, as `spec/journal.md` section 5 lists them.
+
+An event is a frozen value whose fields are already in their journal form: text, integers, booleans, tuples
+and mappings of these. Encoding is therefore generic, and there is no second description to keep alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, get_args
+
+Reserve = tuple[str, str, int, int]
+"""budget, unit, amount, limit"""
+Settle = tuple[str, str, int, int]
+"""budget, unit, reserved, spent"""
+TotalMove = tuple[str, str, int, int, int]
+"""key, name, amount in micros, seen amount in micros, seen count"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCreated:
+    """A run was accepted."""
+
+    journal: str
+    agent: str
+    tenant: str
+    kind: str
+    release: str
+    autonomy: str
+    subject: str
+    task: str
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunAdopted:
+    """An owner took the run; older owners can append nothing from here on."""
+
+    epoch: int
+    owner: str
+    cause: str
+    limits: tuple[tuple[str, str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueTaken:
+    """The run asked for the time, a random number or an id, and got this."""
+
+    path: str
+    kind: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelIntended:
+    """A model call is about to be sent. `kept` and `added` describe its messages."""
+
+    path: str
+    attempt: int
+    model: str
+    kept: int
+    added: tuple[str, ...]
+    offer: str
+    reserve: tuple[Reserve, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEnded:
+    """A model call replied, failed, or nobody knows."""
+
+    path: str
+    attempt: int
+    state: str
+    tokens_in: int
+    tokens_out: int
+    table: str
+    scripted: bool
+    settle: tuple[Settle, ...] = ()
+    reply: str | None = None
+    failure: str | None = None
+    cost: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallDecided:
+    """The gates answered a proposed tool call."""
+
+    path: str
+    tool: str
+    cls: str
+    digest: str
+    verdict: str
+    gate: str
+    policy: str
+    rules: tuple[str, ...] = ()
+    labels: dict[str, tuple[str, ...]]
+    facts: dict[str, str]
+    totals: dict[str, tuple[int, int]]
+    discharged: tuple[str, ...] = ()
+    args: str | None = None
+    code: str | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRequested:
+    """People were asked. `needs` holds rule, roles and how many."""
+
+    path: str
+    request: str
+    digest: str
+    needs: tuple[tuple[str, tuple[str, ...], int], ...]
+    expires: int
+    preview: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalSettled:
+    """A request for approval came to its end. `inbox` names the entries that counted."""
+
+    path: str
+    request: str
+    state: str
+    inbox: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxFolded:
+    """The owner took in the inbox up to here."""
+
+    seq: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallIntended:
+    """A tool call is about to be sent."""
+
+    path: str
+    effect: str
+    attempt: int
+    tool: str
+    mode: str
+    halt_epoch: int
+    send_by: int
+    reserve: tuple[Reserve, ...] = ()
+    totals: tuple[TotalMove, ...] = ()
+    claim: dict[str, Any] | None = None
+    undoes: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEnded:
+    """A tool call came to an end, or nobody knows."""
+
+    path: str
+    attempt: int
+    tool: str
+    state: str
+    via: str
+    cost: int
+    us: int
+    settle: tuple[Settle, ...] = ()
+    effect: str | None = None
+    result: str | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunParked:
+    """The run waits and holds nothing."""
+
+    waiting_for: str
+    request: str | None = None
+    wake_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded:
+    """The run has its outcome."""
+
+    outcome: str
+    rules: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    code: str | None = None
+    answer: str | None = None
+    check: str | None = None
+    packet: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalGiven:
+    """A person answered a request, and signed the answer."""
+
+    request: str
+    verdict: str
+    approver: str
+    digest: str
+    rules: tuple[str, ...]
+    expires: int
+    nonce: str
+    signature: str
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectReported:
+    """What a person, or a late reply, says of an effect that was unknown."""
+
+    effect: str
+    state: str
+    by: str
+    result: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalCreated:
+    """The first event of a journal."""
+
+    journal: str
+    key: str
+    format: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaltRaised:
+    """An operator stopped something."""
+
+    scope: str
+    epoch: int
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaltLifted:
+    """An operator let it go on."""
+
+    scope: str
+    epoch: int
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadExported:
+    """A signed head left the journal."""
+
+    streams: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionApplied:
+    """Payloads of a class that were older than `before` are gone."""
+
+    cls: str
+    before: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscontinuityAccepted:
+    """An operator accepted that entries after an exported head are lost."""
+
+    by: str
+    head: str
+    behind: tuple[str, ...]
+    signature: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseSeen:
+    """An agent ran with this release for the first time."""
+
+    release: str
+    agent: str
+
+
+Event = (
+    RunCreated
+    | RunAdopted
+    | ValueTaken
+    | ModelIntended
+    | ModelEnded
+    | CallDecided
+    | ApprovalRequested
+    | ApprovalSettled
+    | InboxFolded
+    | CallIntended
+    | CallEnded
+    | RunParked
+    | RunEnded
+    | ApprovalGiven
+    | EffectReported
+    | JournalCreated
+    | HaltRaised
+    | HaltLifted
+    | HeadExported
+    | RetentionApplied
+    | DiscontinuityAccepted
+    | ReleaseSeen
+)
+
+_RENAMED = {"cls": "class"}
+"""`class` is a word of the language; only its field is spelt otherwise."""
+_KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}
+_FIELDS: dict[type[Event], tuple[tuple[str, str], ...]] = {
+    kind: tuple((field.name, _RENAMED.get(field.name, field.name)) for field in fields(kind))
+    for kind in _KINDS.values()
+}
+
+
+class UnknownEvent(ValueError):
+    """An event that this version does not know. It is refused, never skipped."""
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """The event as a JSON object; fields without a value are left out."""
+    kind = type(event)
+    encoded: dict[str, Any] = {"type": kind.__name__}
+    for name, spelt in _FIELDS[kind]:
+        value = getattr(event, name)
+        if value is not None:
+            encoded[spelt] = value
+    return encoded
+
+
+def from_json(encoded: dict[str, Any]) -> Event:
+    """The event behind `to_json`. Raises `UnknownEvent` for an unknown type or field, or a missing one."""
+    kind = _KINDS.get(str(encoded.get("type")))
+    if kind is None:
+        message = f"the event type `{encoded.get('type')}` is not known to this version"
+        raise UnknownEvent(message)
+    values = {name: _frozen(encoded[spelt]) for name, spelt in _FIELDS[kind] if spelt in encoded}
+    if len(values) != len(encoded) - 1:
+        known = {spelt for _, spelt in _FIELDS[kind]} | {"type"}
+        message = f"`{kind.__name__}` has unknown fields: {', '.join(sorted(set(encoded) - known))}"
+        raise UnknownEvent(message)
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise UnknownEvent(str(error)) from None
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_frozen(item) for item in value)  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, dict):
+        return {key: _frozen(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    return value

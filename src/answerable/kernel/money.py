@@ -1,0 +1,31 @@
+"""Money as whole micro-units, so that sums are exact in every store."""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, Decimal
+
+MICROS = 1_000_000
+MONEY_MAX = Decimal(9_000_000_000)
+"""More than this is refused: it would not fit an exact integer in every reader."""
+
+
+def to_micros(amount: Decimal) -> int:
+    """`amount` in micro-units, rounded up, so that a limit is never exceeded by rounding.
+
+    Raises `ValueError` for what is not finite or beyond nine billion.
+    """
+    if not amount.is_finite() or abs(amount) > MONEY_MAX:
+        message = f"{amount} is not an amount of money that can be counted"
+        raise ValueError(message)
+    return int((amount * MICROS).to_integral_value(rounding=ROUND_CEILING))
+
+
+def from_micros(micros: int) -> Decimal:
+    """The exact amount behind `micros`."""
+    return Decimal(micros) / MICROS
+
+
+def plain(amount: Decimal) -> str:
+    """`amount` without exponent or needless zeros: what entries and outputs show."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,0 +1,283 @@
+"""The state of a run, as a fold over its entries.
+
+`fold` is a pure function of the entries. Inside, the state is extended in place: a run of five thousand
+steps must not copy five thousand steps at each. Nobody but the fold changes it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, assert_never
+
+from answerable.kernel.events import (
+    ApprovalGiven,
+    ApprovalRequested,
+    ApprovalSettled,
+    CallDecided,
+    CallEnded,
+    CallIntended,
+    DiscontinuityAccepted,
+    EffectReported,
+    HaltLifted,
+    HaltRaised,
+    HeadExported,
+    InboxFolded,
+    JournalCreated,
+    ModelEnded,
+    ModelIntended,
+    ReleaseSeen,
+    RetentionApplied,
+    RunAdopted,
+    RunCreated,
+    RunEnded,
+    RunParked,
+    ValueTaken,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from answerable.kernel.entry import Entry
+    from answerable.kernel.events import Event, Reserve, Settle
+
+HISTORY = 32
+"""How many calls back loops are looked for."""
+
+
+class IllegalEvent(ValueError):
+    """An event that cannot follow what came before it: the journal, or the code that wrote it, is wrong."""
+
+
+@dataclass(slots=True)
+class ModelStep:
+    """One model call: its attempts, and the last outcome."""
+
+    intent: ModelIntended
+    ended: ModelEnded | None = None
+
+
+@dataclass(slots=True)
+class CallStep:
+    """One tool call: the last decision, what people were asked, the open intent, the last outcome."""
+
+    decided: CallDecided
+    requests: list[ApprovalRequested] = field(default_factory=list[ApprovalRequested])
+    settled: dict[str, ApprovalSettled] = field(default_factory=dict[str, ApprovalSettled])
+    intent: CallIntended | None = None
+    reserved: tuple[Reserve, ...] = ()
+    """What the first attempt reserved; later ones reserve nothing."""
+    ended: CallEnded | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """What loop detection looks at: one finished call."""
+
+    tool: str
+    args: str
+    cls: str
+    state: str
+    result: str
+
+
+@dataclass(slots=True)
+class Spent:
+    """What a run has used so far. `is_cost_known` is false once any price was unknown."""
+
+    tool_calls: int = 0
+    model_calls: int = 0
+    tokens: int = 0
+    money: int = 0
+    is_cost_known: bool = True
+    active_us: int = 0
+
+
+@dataclass(slots=True)
+class RunState:
+    """Everything that is known of a run."""
+
+    created: RunCreated | None = None
+    created_at: int = 0
+    started_at: int = 0
+    ended_at: int = 0
+    epoch: int = 0
+    owner: str = ""
+    limits: tuple[tuple[str, str, int], ...] = ()
+    models: dict[str, ModelStep] = field(default_factory=dict[str, ModelStep])
+    calls: dict[str, CallStep] = field(default_factory=dict[str, CallStep])
+    values: dict[str, ValueTaken] = field(default_factory=dict[str, ValueTaken])
+    messages: list[str] = field(default_factory=list[str])
+    """Refs of the messages that the last model call was sent."""
+    history: deque[CallRecord] = field(default_factory=lambda: deque[CallRecord](maxlen=HISTORY))
+    sources: list[str] = field(default_factory=list[str])
+    """Tools whose results the run has read, in order of first use: where its words may come from."""
+    unknown: dict[str, str] = field(default_factory=dict[str, str])
+    """Effects that may have happened: key → path."""
+    spent: Spent = field(default_factory=Spent)
+    given: dict[str, list[tuple[int, ApprovalGiven]]] = field(
+        default_factory=dict[str, "list[tuple[int, ApprovalGiven]]"]
+    )
+    """Answers taken in from the inbox: request → (inbox seq, answer)."""
+    reported: dict[str, EffectReported] = field(default_factory=dict[str, EffectReported])
+    inbox_seq: int = 0
+    parked: RunParked | None = None
+    ended: RunEnded | None = None
+    last_at: int = 0
+
+    @property
+    def name(self) -> str:
+        """`created`, `running`, `waiting` or `ended`."""
+        if self.ended is not None:
+            return "ended"
+        if self.parked is not None:
+            return "waiting"
+        return "running" if self.epoch else "created"
+
+
+def fold(entries: Iterable[Entry], inbox: Sequence[Entry] = ()) -> RunState:
+    """The state behind a run's entries and those of its inbox, in order.
+
+    Raises `IllegalEvent` where an entry cannot follow the ones before it.
+    """
+    state = RunState()
+    for entry in entries:
+        extend(state, entry, inbox)
+    return state
+
+
+def extend(state: RunState, entry: Entry, inbox: Sequence[Entry] = ()) -> None:
+    """Take one more entry of the run's stream in; `inbox` must hold what it folds in."""
+    for event in entry.events:
+        apply_event(state, event, entry.time, inbox)
+
+
+def apply_event(state: RunState, event: Event, at: int, inbox: Sequence[Entry] = ()) -> None:
+    """Take one more event in, recorded at `at` (microseconds of UTC).
+
+    Raises `IllegalEvent` where it cannot follow what came before it.
+    """
+    if state.epoch and state.parked is None and state.ended is None:
+        state.spent.active_us += max(0, at - state.last_at)
+    state.last_at = max(at, state.last_at)
+    if (state.created is None) is not isinstance(event, RunCreated):
+        message = f"`{type(event).__name__}` cannot stand here"
+        raise IllegalEvent(message)
+    match event:
+        case RunCreated():
+            state.created, state.created_at = event, at
+        case RunAdopted():
+            state.epoch, state.owner, state.limits = event.epoch, event.owner, event.limits
+            state.started_at = state.started_at or at
+            state.parked = None
+        case ValueTaken():
+            state.values[event.path] = event
+        case ModelIntended():
+            state.models[event.path] = ModelStep(intent=event)
+            del state.messages[event.kept :]
+            state.messages.extend(event.added)
+        case ModelEnded():
+            _model_ended(state, event)
+        case CallDecided():
+            _decided(state, event)
+        case ApprovalRequested():
+            _step(state, event.path).requests.append(event)
+        case ApprovalSettled():
+            _step(state, event.path).settled[event.request] = event
+        case InboxFolded():
+            _fold_inbox(state, event, inbox)
+        case CallIntended():
+            step = _step(state, event.path)
+            step.intent, step.ended = event, None
+            step.reserved = event.reserve or step.reserved
+            state.unknown[event.effect] = event.path
+        case CallEnded():
+            _call_ended(state, event)
+        case RunParked():
+            state.parked = event
+        case RunEnded():
+            state.ended, state.ended_at, state.parked = event, at, None
+        case (
+            ApprovalGiven()
+            | EffectReported()
+            | JournalCreated()
+            | HaltRaised()
+            | HaltLifted()
+            | HeadExported()
+            | RetentionApplied()
+            | DiscontinuityAccepted()
+            | ReleaseSeen()
+        ):
+            message = f"`{type(event).__name__}` is not an event of a run"
+            raise IllegalEvent(message)
+        case _:  # pragma: no cover
+            assert_never(event)
+
+
+def _step(state: RunState, path: str) -> CallStep:
+    step = state.calls.get(path)
+    if step is None:
+        message = f"nothing was decided at {path}"
+        raise IllegalEvent(message)
+    return step
+
+
+def _decided(state: RunState, event: CallDecided) -> None:
+    step = state.calls.get(event.path)
+    if step is None:
+        state.calls[event.path] = CallStep(decided=event)
+        if event.cls != "invalid":
+            state.spent.tool_calls += 1
+    else:
+        step.decided = event
+
+
+def _model_ended(state: RunState, event: ModelEnded) -> None:
+    step = state.models.get(event.path)
+    if step is None:
+        message = f"no model call was intended at {event.path}"
+        raise IllegalEvent(message)
+    step.ended = event
+    state.spent.model_calls += 1
+    state.spent.tokens += _spent(event.settle, "tokens", event.tokens_in + event.tokens_out)
+    if event.cost is None:
+        state.spent.is_cost_known = False
+    state.spent.money += _spent(event.settle, "money", event.cost or 0)
+
+
+def _spent(settle: tuple[Settle, ...], unit: str, otherwise: int) -> int:
+    for budget, settled_unit, _, spent in settle:
+        if settled_unit == unit and budget.startswith("run:"):
+            return spent
+    return otherwise
+
+
+def _call_ended(state: RunState, event: CallEnded) -> None:
+    step = _step(state, event.path)
+    step.ended = event
+    state.spent.money += event.cost
+    if event.effect is not None and event.state != "unknown":
+        state.unknown.pop(event.effect, None)
+    state.history.append(
+        CallRecord(
+            tool=event.tool,
+            args=step.decided.args or "",
+            cls=step.decided.cls,
+            state=event.state,
+            result=event.result or event.failure or "",
+        )
+    )
+    if event.state == "done" and event.tool not in state.sources:
+        state.sources.append(event.tool)
+
+
+def _fold_inbox(state: RunState, event: InboxFolded, inbox: Sequence[Entry]) -> None:
+    for entry in inbox:
+        if not state.inbox_seq < entry.seq <= event.seq:
+            continue
+        for said in entry.events:
+            if isinstance(said, ApprovalGiven):
+                state.given.setdefault(said.request, []).append((entry.seq, said))
+            elif isinstance(said, EffectReported):
+                state.reported[said.effect] = said
+    state.inbox_seq = event.seq

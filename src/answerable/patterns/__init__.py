@@ -1,0 +1,1 @@
+"""Ways to drive an agent. Each is a program over the same gated calls."""

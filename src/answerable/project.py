@@ -1,0 +1,481 @@
+"""The composition root: from a project folder, or from Python values, to a runtime."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import importlib.util
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from answerable.engine.agent import Agent, seconds
+from answerable.engine.notify import Notifier, NotifySettings
+from answerable.engine.ports import Ports, system_ports
+from answerable.engine.runtime import Runtime, Settings
+from answerable.errors import ConfigError, InputError, PolicyError
+from answerable.gates.approval import Approver
+from answerable.gates.policy import Bundle, load_bundle
+from answerable.gates.schema import Refused, parse_object
+from answerable.journal.heads import check_not_behind, signing_key
+from answerable.journal.sqlite import SqliteJournal
+from answerable.models.catalog import resolve_model
+from answerable.patterns.tool_caller import tool_caller
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import ModuleType
+
+    from answerable.journal.store import Durability
+    from answerable.kernel.secret import Secret
+    from answerable.models.port import ModelPort
+
+CONFIG = "answerable.toml"
+DATABASE_VARIABLE = "ANSWERABLE_DATABASE_URL"
+TASKS_MAX = 100_000
+RETENTION_DEFAULT = "90d"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _ProjectTable(_Strict):
+    name: str
+    tenant: str = "default"
+    module: str = "agent.py"
+    journal: str = "sqlite:///journal.db"
+    tickets: str | None = None
+    tasks: str | None = None
+
+
+class _ApproverTable(_Strict):
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    roles: list[str] = Field(min_length=1)
+    public_key: str
+
+
+class _NotifyTable(_Strict):
+    command: list[str] | None = None
+    webhook: str | None = None
+    secret_env: str | None = None
+
+
+class _File(_Strict):
+    project: _ProjectTable
+    approvers: list[_ApproverTable] = Field(default_factory=list[_ApproverTable])
+    notify: _NotifyTable = Field(default_factory=_NotifyTable)
+    retention: dict[str, str] = Field(default_factory=dict[str, str])
+    prices: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A project folder, read and checked."""
+
+    name: str
+    directory: Path
+    data: Path
+    """Where the project's own files are: its tasks, and what its resources work on."""
+    tenant: str
+    agents: dict[str, Agent]
+    approvers: list[Approver]
+    journal_url: str
+    tasks_file: Path | None
+    retention: dict[str, float]
+    """Class of payload → seconds; `standard` is for every class that is not named."""
+    notify: NotifySettings
+    module: ModuleType
+    seed: int = 7
+    bundles: dict[str, Bundle] = field(default_factory=dict[str, Bundle])
+
+    def bundle(self, agent: str) -> Bundle:
+        """The agent's policy bundle. Raises `PolicyError` with file, line and fix for one that is not sound."""
+        if agent not in self.bundles:
+            self.bundles[agent] = bundle_of(self.agents[agent])
+        return self.bundles[agent]
+
+    def resources(self) -> dict[str, object]:
+        """What the project's `resources(directory)` gives its tools."""
+        return self._ask("resources", self.data)
+
+    def secrets(self) -> dict[str, Secret]:
+        """What the project's `secrets(directory)` gives its tools."""
+        return self._ask("secrets", self.data)
+
+    def scripted(self) -> dict[str, ModelPort]:
+        """The scripted models that the project's `models(directory, seed)` brings."""
+        return self._ask("models", self.data, self.seed)
+
+    def _ask(self, name: str, *args: object) -> dict[str, Any]:
+        function = getattr(self.module, name, None)
+        return {} if function is None else dict(function(*args))
+
+
+def load_project(directory: Path, *, data: Path | None = None) -> Project:
+    """Read a project folder. `data` is where its own files are (default: the folder itself).
+
+    Raises `ConfigError` for whatever is missing, misspelt or of the wrong type: an unknown key is an error.
+    """
+    directory = directory.resolve()
+    path = directory / CONFIG
+    try:
+        read = tomllib.loads(path.read_text("utf-8"))
+        config = _File.model_validate(read)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"there is no `{CONFIG}` in `{directory}`", hint="name a project folder; `answerable init NAME` makes one"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"`{path.name}` cannot be read: {error}", hint="correct the line") from None
+    except ValidationError as error:
+        raise ConfigError(f"`{path.name}`: {_problems(error)}", hint="correct the file; unknown keys are refused") from None
+    module = _load_module(directory, config.project.module)
+    data = (data or directory).resolve()
+    agents = _agents(module, data)
+    if not agents:
+        raise ConfigError(
+            f"`{config.project.module}` defines no agent", hint="assign an `Agent(...)` to a name in it"
+        )
+    tasks = config.project.tasks or config.project.tickets
+    return Project(
+        name=config.project.name,
+        directory=directory,
+        data=data,
+        tenant=config.project.tenant,
+        agents=agents,
+        approvers=[_approver(table) for table in config.approvers],
+        journal_url=_journal_url(config.project.journal, data),
+        tasks_file=_found(tasks, data, directory),
+        retention={name: seconds(text) for name, text in {"standard": RETENTION_DEFAULT, **config.retention}.items()},
+        notify=_notify(config.notify),
+        module=module,
+    )
+
+
+def _found(name: str | None, data: Path, directory: Path) -> Path | None:
+    if name is None:
+        return None
+    return data / name if (data / name).exists() else directory / name
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(
+        f"`{'.'.join(str(part) for part in problem['loc'])}`: {problem['msg'].lower()}"
+        for problem in error.errors(include_url=False)
+    )
+
+
+def _load_module(directory: Path, file: str) -> ModuleType:
+    """Load the project's module as part of a package of its own, so that it may import its siblings."""
+    path = directory / file
+    if not path.is_file():
+        raise ConfigError(f"there is no `{file}` in `{directory}`", hint="`module` in answerable.toml names it")
+    digest = base64.b32encode(str(directory).encode()).decode().rstrip("=").lower()[-24:]
+    package = f"answerable_project_{digest}"
+    if package not in sys.modules:
+        init = directory / "__init__.py"
+        spec = importlib.util.spec_from_file_location(
+            package, init if init.exists() else None, submodule_search_locations=[str(directory)]
+        )
+        if spec is None:
+            spec = importlib.machinery.ModuleSpec(package, None, is_package=True)
+            spec.submodule_search_locations = [str(directory)]
+        parent = importlib.util.module_from_spec(spec)
+        sys.modules[package] = parent
+        if spec.loader is not None and init.exists():
+            spec.loader.exec_module(parent)
+    name = f"{package}.{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except ConfigError:
+        sys.modules.pop(name, None)
+        raise
+    except Exception as error:
+        sys.modules.pop(name, None)
+        raise ConfigError(
+            f"`{file}` cannot be loaded: {type(error).__name__}: {error}", hint="run it with Python to see where"
+        ) from error
+    return module
+
+
+def _agents(module: ModuleType, data: Path) -> dict[str, Agent]:
+    chosen = getattr(module, "agent_for", None)
+    found = [chosen(data)] if chosen is not None else [value for value in vars(module).values() if isinstance(value, Agent)]
+    return {agent.name: agent for agent in found}
+
+
+def _approver(table: _ApproverTable) -> Approver:
+    try:
+        key = base64.b64decode(table.public_key.removeprefix("ed25519:"), validate=True)
+    except (ValueError, binascii.Error):
+        key = b""
+    if len(key) != 32:  # noqa: PLR2004
+        raise ConfigError(
+            f"the public key of the approver `{table.name}` is not an Ed25519 key",
+            hint="paste what `answerable key new` printed",
+        )
+    return Approver(name=table.name, roles=frozenset(table.roles), public_key=key)
+
+
+def _notify(table: _NotifyTable) -> NotifySettings:
+    if table.command is not None and table.webhook is not None:
+        raise ConfigError("`[notify]` has a command and a webhook", hint="choose one")
+    secret = os.environ.get(table.secret_env, "") if table.secret_env else ""
+    if table.secret_env and not secret:
+        raise ConfigError(f"`{table.secret_env}` is not set", hint="it holds the secret that signs the webhook")
+    return NotifySettings(command=tuple(table.command or ()), webhook=table.webhook or "", secret=secret)
+
+
+def bundle_of(agent: Agent) -> Bundle:
+    """Load an agent's policy. Raises `PolicyError` where there is none, or where it is not sound."""
+    if isinstance(agent.policy, Path):
+        folder = agent.policy
+        if not folder.is_dir():
+            raise PolicyError(
+                f"there is no policy folder `{folder}` for `{agent.name}`",
+                hint="without rules everything is denied: write at least one permit in a .cedar file",
+            )
+        sources = {path.name: path.read_text("utf-8") for path in sorted(folder.glob("*.cedar"))}
+    else:
+        sources = dict(agent.policy)
+    if not sources:
+        raise PolicyError(
+            f"the policy of `{agent.name}` has no .cedar file", hint="without rules everything is denied: write a permit"
+        )
+    specs = [tool.spec for tool in agent.all_tools().values()]
+    return load_bundle(sources, specs, [agent.name], roles={agent.name: agent.roles} if agent.roles else None)
+
+
+def read_tasks(path: Path, agent: Agent) -> list[BaseModel]:
+    """The tasks in a `.jsonl` or `.csv` file, all valid or none accepted.
+
+    Raises `InputError` naming the line for one that is malformed, not of the agent's task, or there twice.
+    """
+    lines = _lines(path)
+    tasks: list[BaseModel] = []
+    seen: dict[str, int] = {}
+    for number, read in lines:
+        try:
+            given = read if isinstance(read, dict) else parse_object(read)
+            task = _task_of(agent, given)
+        except Refused as refused:
+            raise InputError(f"`{path.name}` line {number}: {refused}", hint="correct it; nothing was accepted") from None
+        except ValidationError as error:
+            raise InputError(
+                f"`{path.name}` line {number}: {_problems(error)}", hint="correct it; nothing was accepted"
+            ) from None
+        if agent.source:
+            source = _source(agent, task)
+            if source in seen:
+                raise InputError(
+                    f"`{path.name}` line {number}: `{source}` is there already, in line {seen[source]}",
+                    hint="each task is accepted once; nothing was accepted",
+                )
+            seen[source] = number
+        tasks.append(task)
+    if not tasks:
+        raise InputError(f"`{path.name}` holds no task", hint="one JSON object a line, or a CSV with a header")
+    return tasks
+
+
+def _task_of(agent: Agent, given: dict[str, Any]) -> BaseModel:
+    from answerable.kernel.encoding import encode_payload  # noqa: PLC0415
+
+    return agent.task.model_validate_json(encode_payload(given))
+
+
+def _source(agent: Agent, task: BaseModel) -> str:
+    from answerable.kernel.tool import render  # noqa: PLC0415
+
+    return render(agent.source, {name: getattr(task, name) for name in type(task).model_fields})
+
+
+def _lines(path: Path) -> list[tuple[int, str | dict[str, Any]]]:
+    if path.suffix not in (".jsonl", ".csv"):
+        raise InputError(f"`{path.name}` is neither .jsonl nor .csv", hint="one JSON object a line, or a CSV")
+    try:
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"`{path}` cannot be read: {error.strerror}", hint="name a file that is there") from None
+    except UnicodeDecodeError:
+        raise InputError(f"`{path.name}` is not UTF-8", hint="save it as UTF-8") from None
+    if path.suffix == ".jsonl":
+        lines: list[tuple[int, str | dict[str, Any]]] = [
+            (number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()
+        ]
+    else:
+        reader = csv.DictReader(text.splitlines(), strict=True)
+        lines = []
+        try:
+            for row in reader:
+                if None in row or None in row.values():
+                    raise InputError(
+                        f"`{path.name}` line {reader.line_num}: has not as many fields as the header", hint="correct it"
+                    )
+                lines.append((reader.line_num, {name: value for name, value in row.items() if value != ""}))
+        except csv.Error as error:
+            raise InputError(f"`{path.name}` line {reader.line_num}: {error}", hint="correct it") from None
+    if len(lines) > TASKS_MAX:
+        raise InputError(f"`{path.name}` holds more than {TASKS_MAX} tasks", hint="split it")
+    return lines
+
+
+def journal_path(url: str) -> Path:
+    """The file behind `sqlite:///PATH`. Raises `ConfigError` for another kind of address."""
+    prefix = "sqlite:///"
+    if not url.startswith(prefix) or url == prefix:
+        raise ConfigError(f"`{url}` is not a journal that this version can open", hint="write sqlite:///PATH")
+    return Path(url.removeprefix(prefix))
+
+
+def choose_journal(db: str | None, default: str | None = None) -> str:
+    """The journal's address: `--db` first, then the environment, then the project's own."""
+    chosen = db or os.environ.get(DATABASE_VARIABLE) or default
+    if not chosen:
+        raise ConfigError("no journal is named", hint=f"give --db sqlite:///PATH, or set {DATABASE_VARIABLE}")
+    return chosen
+
+
+def _journal_url(url: str, data: Path) -> str:
+    path = journal_path(url)
+    return url if path.is_absolute() else f"sqlite:///{data / path}"
+
+
+def example_dir() -> Path:
+    """Where the refund desk is: in the installed package, or in a checkout of the source."""
+    installed = Path(__file__).parent / "_examples" / "refund_desk"
+    if installed.is_dir():
+        return installed
+    return Path(__file__).parents[2] / "examples" / "refund_desk"
+
+
+async def open_store(
+    url: str,
+    *,
+    durability: Durability = "full",
+    ports: Ports | None = None,
+    must_exist: bool = False,
+    accept_loss: bool = False,
+) -> SqliteJournal:
+    """Open a journal by its address, checked against the last head that was exported from it."""
+    ports = ports or system_ports()
+    path = journal_path(url)
+    if must_exist and not path.exists():
+        raise ConfigError(f"there is no journal `{path}`", hint="name one that is there: --db sqlite:///PATH")
+    key = signing_key(path, ports.entropy)
+    store = await SqliteJournal.open(
+        path, entropy=ports.entropy, clock=ports.clock.now_us, durability=durability, public_key=key.public_text
+    )
+    try:
+        await check_not_behind(store, accept_loss=accept_loss)
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+@asynccontextmanager
+async def open_runtime(
+    url: str,
+    *,
+    agents: Sequence[Agent] = (),
+    approvers: Sequence[Approver] = (),
+    resources: Mapping[str, object] | None = None,
+    secrets: Mapping[str, Secret] | None = None,
+    models: Mapping[str, ModelPort] | None = None,
+    notify: NotifySettings | None = None,
+    durability: Durability = "full",
+    tenant: str = "default",
+    ports: Ports | None = None,
+    bundles: Mapping[str, Bundle] | None = None,
+    requested_by: str = "",
+    sync_workers: int = 8,
+    wrap_store: Callable[[SqliteJournal], Any] | None = None,
+) -> AsyncIterator[Runtime]:
+    """Open a runtime on a journal: `async with open_runtime("sqlite:///desk.db", agents=[desk]) as runtime:`.
+
+    `resources` and `secrets` are injected into tools by name; `models` are scripted models by their whole name.
+    `durability` is `full`, `group` (many runs share a commit) or `relaxed` (survives kill -9, not power loss).
+    Raises `ConfigError`, `PolicyError` or `JournalError` before anything runs.
+    """
+    ports = ports or system_ports()
+    scripted = dict(models or {})
+    policies = {agent.name: (bundles or {}).get(agent.name) or bundle_of(agent) for agent in agents}
+    known: dict[str, ModelPort] = {}
+
+    def model(name: str) -> ModelPort:
+        if name not in known:
+            known[name] = resolve_model(name, scripted=scripted)
+        return known[name]
+
+    for agent in agents:
+        for name in agent.models:
+            model(name)
+    settings = Settings(
+        agents={agent.name: agent for agent in agents},
+        policies=policies,
+        approvers={approver.name: approver for approver in approvers},
+        resources=resources or {},
+        secrets=secrets or {},
+        model=model,
+        program=tool_caller,
+        tenant=tenant,
+        requested_by=requested_by,
+        sync_workers=sync_workers,
+    )
+    store = await open_store(url, durability=durability, ports=ports)
+    runtime = Runtime(wrap_store(store) if wrap_store is not None else store, ports, settings)
+    notifier = Notifier(store, notify or NotifySettings(), ports)
+    try:
+        await runtime.begin()
+        notifier.begin()
+        yield runtime
+    finally:
+        await notifier.close()
+        await runtime.close()
+
+
+@asynccontextmanager
+async def open_project(
+    project: Project,
+    *,
+    db: str | None = None,
+    model: str | None = None,
+    durability: Durability = "full",
+    ports: Ports | None = None,
+) -> AsyncIterator[Runtime]:
+    """Open a runtime on a project. `model` replaces the models of its agents for this runtime."""
+    agents = [replace(agent, models=[model]) if model else agent for agent in project.agents.values()]
+    async with open_runtime(
+        choose_journal(db, project.journal_url),
+        agents=agents,
+        approvers=project.approvers,
+        resources=project.resources(),
+        secrets=project.secrets(),
+        models=project.scripted(),
+        notify=project.notify,
+        durability=durability,
+        tenant=project.tenant,
+        ports=ports,
+        bundles={agent.name: project.bundle(agent.name) for agent in agents},
+        requested_by=os.environ.get("ANSWERABLE_REQUESTED_BY", ""),
+    ) as runtime:
+        yield runtime
+
+

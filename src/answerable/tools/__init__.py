@@ -1,0 +1,1 @@
+"""Tools: typed functions that an agent may propose to use."""

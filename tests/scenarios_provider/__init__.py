@@ -1,0 +1,1 @@
+"""The provider path, against a server on loopback that the tests start."""
