@@ -93,7 +93,10 @@ class View:
     def order(self) -> dict[str, Any] | None:
         """The order that was looked up first: the one it takes for the customer's."""
         found = self.worked("get_order")
-        return found.result if found is not None else None
+        if found is None or not isinstance(found.result, dict):
+            return None
+        order = cast("dict[str, Any]", found.result)
+        return order if "order_id" in order else None
 
     def heard(self) -> Iterator[str]:
         """Every text it has read, the ticket first."""
@@ -191,7 +194,7 @@ def _look(view: View) -> ModelReply | None:
     for order_id in _spellings(view):
         if order_id not in tried:
             return use(call("get_order", order_id=order_id), *_first(view))
-    return _ask("ambiguous_input", f"The order {view.order_id} cannot be found. Which one is meant?")
+    return _ask(f"The order {view.order_id} cannot be found.", "Which order is meant?")
 
 
 def _spellings(view: View) -> list[str]:
@@ -311,7 +314,7 @@ def _confirm(view: View, text: str) -> ModelReply | None:
 
 def _fetch_person(text: str) -> ModelReply | None:
     if words.WANTS_PERSON.search(text):
-        return _ask("user_requested", "The customer wants to speak to a person. Who can call them?")
+        return _ask("The customer wants to speak to a person.", "Who can call them?")
     return None
 
 
@@ -321,7 +324,7 @@ def _fetch_person(text: str) -> ModelReply | None:
 def _work(view: View) -> ModelReply:
     request = view.ticket.get("request")
     if request in ("refund", "order_status") and view.order_id is None:
-        return _ask("ambiguous_input", "The ticket names no order. Which one is meant?")
+        return _ask("The ticket names no order.", "Which order is meant?")
     if request == "refund" and view.order_id is not None:
         reply = _give_back(view, view.order["order_id"] if view.order else view.order_id)
         if reply is not None:
@@ -341,9 +344,7 @@ def _give_back(view: View, order_id: str) -> ModelReply | None:
         return None
     tried = len(view.made("create_refund"))
     if tried >= PATIENCE:
-        return _ask(
-            "low_confidence", f"The refund for {order_id} did not go through. May it be made, and how?"
-        )
+        return _ask(f"The refund for {order_id} did not go through.", "May it be made, and how?")
     return _refund(view, order_id, _asked(view), "as asked")
 
 

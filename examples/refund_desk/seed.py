@@ -72,7 +72,7 @@ SALES = (
     _Sale("O-1013", "C-14", "delivered", "2026-08-28", (("Travel kettle", 1, "75.00"),), "paypal"),
     _Sale("O-1014", "C-16", "delivered", "2026-08-29", (("Sencha, 1 kg", 1, "62.00"),)),
     _Sale("O-1015", "C-17", "delivered", "2026-08-29", (("Earl Grey tin", 2, "29.00"),)),
-    _Sale("O-1016", "C-18", "delivered", "2026-08-30", (("Mate gourd", 1, "44.00"),)),
+    _Sale("O-1016", "C-18", "delivered", "2026-08-30", (("Mate gourd", 2, "44.00"),)),
     _Sale("O-1017", "C-19", "delivered", "2026-08-30", (("Rooibos, 500 g", 1, "18.00"),)),
     _Sale(
         "O-1018",

@@ -62,6 +62,8 @@ SPLIT = (
     re.compile(rf"\b(two|three)\s+(?:refunds|payments)\s+of\s+{_AMOUNT}", re.IGNORECASE),
     re.compile(rf"\b(zwei|drei)\s+(?:erstattungen|zahlungen)\s+(?:von|über|zu)\s+{_AMOUNT}", re.IGNORECASE),
 )
+THOUSANDS = 3
+"""So many digits after a separator are thousands and no cents."""
 COUNTS = {"two": 2, "three": 3, "zwei": 2, "drei": 3}
 SEND = (
     re.compile(rf"\b(?:send|e-?mail|forward)\b[^.!?]{{0,90}}?\bto\s+(?:\w+\s+)?{_ADDRESS}", re.IGNORECASE),
@@ -100,11 +102,9 @@ def names_status(text: str, status: str, language: str) -> bool:
 
 def amount_in(text: str) -> Decimal | None:
     """The amount behind `1,250.00`, `1.250,00`, `89,90` or `9,000`; None if there is none."""
-    digits = text.strip().strip(".,")
-    whole, separator, cents = digits[:-3], digits[-3:-2], digits[-2:]
-    if separator not in (".", ",") or not cents.isdecimal():
-        whole, cents = digits, "00"
+    *groups, last = re.split(r"[.,]", text.strip(" .,"))
+    is_whole = not groups or len(last) == THOUSANDS
     try:
-        return Decimal(re.sub(r"[.,]", "", whole) + "." + cents)
+        return Decimal("".join([*groups, last]) if is_whole else f"{''.join(groups)}.{last}")
     except InvalidOperation:
         return None

@@ -169,28 +169,27 @@ async def _read(ctx: Context, proposal: Proposal) -> None:
     """Perform a read, with its retries; a crash before the outcome only means that it is read again."""
     assert proposal.tool is not None and proposal.arguments is not None
     retry = proposal.tool.spec.retry
+    counted = tuple(
+        (budget, unit, 0, 1)
+        for budget, unit, _ in ctx.limits(ctx.ports.clock.now_us())
+        if unit == "tool_calls"
+    )
     for attempt in range(1, retry.attempts + 1):
         sent = await ctx.performer.read(proposal.tool, proposal.arguments)
         _stop_if_cancelled(sent)
-        if sent.state == "done" or not sent.is_retryable or attempt == retry.attempts:
+        result = _seal_result(ctx, sent)
+        is_last = sent.state == "done" or not sent.is_retryable or attempt == retry.attempts
+        settled = counted if is_last else ()
+        ctx.recorder.note(_call_ended(proposal, sent, "send", attempt=attempt, result=result, settled=settled))
+        if is_last:
             break
         await _pause(ctx, retry.backoff_s, attempt, sent)
-    via = "send"
-    if sent.state != "done" and proposal.tool.fallback is not None:
-        sent, via = _fallback(proposal, sent), "fallback"
-    ended = _call_ended(
-        proposal,
-        sent,
-        via,
-        attempt=attempt,
-        result=_seal_result(ctx, sent),
-        settled=tuple(
-            (budget, unit, 0, 1)
-            for budget, unit, _ in ctx.limits(ctx.ports.clock.now_us())
-            if unit == "tool_calls"
-        ),
-    )
-    ctx.recorder.note(ended)
+    if sent.state == "done" or proposal.tool.fallback is None:
+        return
+    instead = _fallback(proposal, sent)
+    if instead.state == "done":
+        result = _seal_result(ctx, instead)
+        ctx.recorder.note(_call_ended(proposal, instead, "fallback", attempt=attempt, result=result))
 
 
 def _fallback(proposal: Proposal, failed: Sent) -> Sent:
@@ -321,10 +320,9 @@ async def _perform(
         await _again(ctx, proposal, intent)
         return
     if sent.state == "unknown" and spec.is_write and proposal.tool.probe is not None and not sent.was_cancelled:
-        not_before = intent.send_by + int((spec.timeout_s + spec.probe_lag_s) * 1e6)
-        if sent.failure != "timeout":
-            # The send itself has ended, so there is nothing left to wait for but the vendor's own lag.
-            not_before = ctx.ports.clock.now_us() + int(spec.probe_lag_s * 1e6)
+        # What was sent may still be on its way for as long as a send may take; only then is an answer final.
+        begun = ctx.ports.clock.now_us() - sent.us
+        not_before = begun + int((spec.timeout_s + spec.probe_lag_s) * 1e6)
         await _probe(ctx, proposal, intent, not_before)
         return
     await _ended(ctx, proposal, intent, sent, via="send")

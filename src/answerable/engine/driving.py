@@ -28,6 +28,7 @@ from answerable.kernel.money import from_micros
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from answerable.engine.agent import Agent
     from answerable.engine.context import Context
     from answerable.engine.recorder import Recorder
 
@@ -65,7 +66,7 @@ async def adopt(ctx: Context, owner: str, cause: str) -> None:
     now = ctx.ports.clock.now_us()
     await recorder.commit(
         events.RunAdopted(
-            epoch=recorder.state.epoch + 1, owner=owner, cause=cause, limits=tuple(ctx.limits(now))
+            epoch=recorder.head.epoch + 1, owner=owner, cause=cause, limits=tuple(ctx.limits(now))
         )
     )
     inbox = await recorder.store.entries(f"inbox/{recorder.run}")
@@ -180,7 +181,14 @@ async def judge(ctx: Context, task: Any, answer: object) -> Ending:
             reason=f"the outcome cannot be checked: {problem}",
             answer=kept,
         )
-    said = check.function(task, **facts)
+    return judged(ctx.agent, task, answer, facts, refs)
+
+
+def judged(agent: Agent, task: Any, answer: object, facts: dict[str, Any], refs: dict[str, str]) -> Ending:
+    """The ending that an agent's done check gives over these facts. Pure: same facts, same ending."""
+    assert agent.done is not None
+    kept = canonical(answer) if answer is not None else None
+    said = agent.done.function(task, **facts)
     evidence = {"is_done": said.is_done, "reason": said.reason, "facts": refs}
     if said.is_done:
         return Ending("succeeded", reason=said.reason, answer=kept, check=evidence)
@@ -192,6 +200,11 @@ async def judge(ctx: Context, task: Any, answer: object) -> Ending:
         answer=kept,
         check=evidence,
     )
+
+
+def answer_content(ending: Ending) -> dict[str, object]:
+    """What is kept of an ending's words."""
+    return {"answer": ending.answer, "reason": scrub(ending.reason)}
 
 
 async def end(ctx: Context, task: Any, ending: Ending) -> Outcome:
@@ -222,13 +235,12 @@ async def end(ctx: Context, task: Any, ending: Ending) -> Outcome:
             ),
             "packet",
         )
-    answer = {"answer": ending.answer, "reason": reason}
     await recorder.commit(
         events.RunEnded(
             outcome=ending.outcome,
             code=ending.code,
             rules=ending.rules,
-            answer=recorder.seal(answer, "answer"),
+            answer=recorder.seal(answer_content(ending), "answer"),
             check=recorder.seal(ending.check, "check") if ending.check is not None else None,
             packet=packet,
             unknown=unknown,

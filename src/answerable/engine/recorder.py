@@ -35,7 +35,7 @@ class Recorder:
         self.ports = ports
         self.run = run
         self.stream = run_stream(run)
-        self.subject, self._key = subject
+        self.subject, self.key = subject
         self.state = state
         self.head = head
         self.inbox: list[Entry] = []
@@ -67,7 +67,7 @@ class Recorder:
     def seal(self, content: object, retention: str) -> PayloadRef:
         """Take content in, to be written with the next commit, and return the name it gets."""
         body = encode_payload(content)
-        ref = PayloadRef(keyed_digest(self._key, "answerable/payload/v1", body))
+        ref = PayloadRef(keyed_digest(self.key, "answerable/payload/v1", body))
         if ref not in self._written and ref not in self._payloads:
             self._payloads[ref] = Payload(ref, self.subject, retention, body)
             self._contents[ref] = decode(body)
@@ -75,7 +75,7 @@ class Recorder:
 
     def digest(self, domain: str, *parts: str) -> str:
         """A digest under the subject's key."""
-        return keyed_digest(self._key, domain, "\x1f".join(parts).encode())
+        return keyed_digest(self.key, domain, "\x1f".join(parts).encode())
 
     async def content(self, ref: str) -> Any:
         """What is behind a ref. Raises `JournalError` where it has been erased."""
@@ -109,7 +109,7 @@ class Recorder:
                 self._timer = None
             if not events and not self._noted:
                 return None
-            noted = self._noted
+            noted = list(self._noted)  # a copy: more may be noted while this is written
             try:
                 entry = await self._append((*noted, *events))
             except NotEncodable:

@@ -47,6 +47,11 @@ class Run:
         return self._ctx.recorder.run
 
     @property
+    def turns(self) -> int:
+        """How many steps the code has asked for."""
+        return self._turn
+
+    @property
     def agent(self) -> Any:
         """The agent, as declared."""
         return self._ctx.agent

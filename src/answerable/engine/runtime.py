@@ -220,7 +220,7 @@ class Runtime:
             stream=run_stream(run),
             events=(created,),
             expect=EMPTY,
-            epoch=0,
+            epoch=1,
             now=self.ports.clock.now_us(),
             payloads=(Payload(ref, subject, "task", body),),
         )
@@ -292,10 +292,6 @@ class Runtime:
             assert created is not None
             if created.kind == "attached":
                 return await driving.end(ctx, task, _abandoned())
-            if created.release != self._release_of[ctx.agent.name] and ctx.recorder.state.calls:
-                # Code, prompt or tools are others than those that the run began with. Steps that were taken are
-                # compared one by one; a difference is found there and said exactly.
-                pass
             run = Run(ctx)
             return await driving.drive(ctx, task, lambda: program(run, task))
         finally:
@@ -324,6 +320,10 @@ class Runtime:
             is_stopping=lambda: self._is_stopping,
         )
         return ctx, task
+
+    async def context_of(self, recorder: Recorder) -> tuple[Context, BaseModel]:
+        """What a run works with, and its task: for those who look at a run without driving it."""
+        return await self._context(recorder, can_park=True)
 
     async def _is_ready(self, ctx: Context) -> bool:
         """Whether there is a reason to wake a parked run. Looking costs no entry."""

@@ -68,6 +68,7 @@ class CallStep:
     reserved: tuple[Reserve, ...] = ()
     """What the first attempt reserved; later ones reserve nothing."""
     ended: CallEnded | None = None
+    record: CallRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,19 +255,20 @@ def _spent(settle: tuple[Settle, ...], unit: str, otherwise: int) -> int:
 
 def _call_ended(state: RunState, event: CallEnded) -> None:
     step = _step(state, event.path)
+    if step.record is not None and step.record in state.history:
+        state.history.remove(step.record)  # another attempt of the same call: one call, one record
     step.ended = event
     state.spent.money += event.cost
     if event.effect is not None and event.state != "unknown":
         state.unknown.pop(event.effect, None)
-    state.history.append(
-        CallRecord(
-            tool=event.tool,
-            args=step.decided.args or "",
-            cls=step.decided.cls,
-            state=event.state,
-            result=event.result or event.failure or "",
-        )
+    step.record = CallRecord(
+        tool=event.tool,
+        args=step.decided.args or "",
+        cls=step.decided.cls,
+        state=event.state,
+        result=event.result or event.failure or "",
     )
+    state.history.append(step.record)
     if event.state == "done" and event.tool not in state.sources:
         state.sources.append(event.tool)
 

@@ -82,7 +82,7 @@ def refund(
     desk_today: str | None = None,
     count: int | None = None,
 ) -> Decision:
-    """What policy says of a refund, after others of `before` on the order and `before_today` to the customer."""
+    """What policy says of a refund, after others on the order (`before`) and to the customer."""
 
     def total(earlier: str) -> TotalValue:
         amount_before = Decimal(earlier)

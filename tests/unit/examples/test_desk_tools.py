@@ -72,7 +72,9 @@ def test_the_token_and_the_key_are_never_shown_to_a_model() -> None:
 
 def test_what_the_refund_promises_depends_on_the_shop() -> None:
     """Where keys are ignored, sending again would not be safe and is not claimed to be."""
-    modes = {keyed: make_desk(honours_keys=keyed).all_tools()["create_refund"].spec for keyed in (True, False)}
+    modes = {
+        keyed: make_desk(honours_keys=keyed).all_tools()["create_refund"].spec for keyed in (True, False)
+    }
 
     assert modes[True].mode is WriteMode.NATIVE_KEY
     assert modes[False].mode is WriteMode.PROBE_THEN_WRITE
@@ -125,9 +127,6 @@ def test_what_is_no_refund_is_refused_before_anything_else(name: str, value: obj
 
 
 def test_a_timeout_means_maybe_and_a_refusal_means_no(shop: Shop, token: Secret, create_refund: Tool) -> None:
-    shop.set_fault("refund", "O-1001", "lose_reply")
-    with pytest.raises(ToolFailed) as lost:
-        perform(create_refund, shop, token, **GOOD)
     with pytest.raises(NotDone) as refused:
         perform(create_refund, shop, token, **GOOD | {"order_id": "O-9999"})
     shop.set_fault("refund", "O-1001", "unavailable")
@@ -135,6 +134,9 @@ def test_a_timeout_means_maybe_and_a_refusal_means_no(shop: Shop, token: Secret,
         perform(create_refund, shop, token, **GOOD)
     with pytest.raises(NotDone) as denied:
         perform(create_refund, shop, Secret("guess"), **GOOD)
+    shop.set_fault("refund", "O-1001", "lose_reply")
+    with pytest.raises(ToolFailed) as lost:
+        perform(create_refund, shop, token, **GOOD)
 
     assert not isinstance(lost.value, NotDone)
     assert [each.value.failure for each in (lost, refused, busy, denied)] == [

@@ -20,7 +20,11 @@ LOOK_UP = ToolOffer(name="look_up", description="Look it up.", parameters={"type
 def echo(messages: tuple[Message, ...], offers: tuple[ToolOffer, ...], rng: random.Random) -> ModelReply:
     """Calls what it is offered with a number it rolls, or rolls one and says it."""
     number = rng.randrange(1_000_000)
-    return use(*(call(offer.name, number=number) for offer in offers)) if offers else say(f"{len(messages)} {number}")
+    return (
+        use(*(call(offer.name, number=number) for offer in offers))
+        if offers
+        else say(f"{len(messages)} {number}")
+    )
 
 
 def ask(model: ModelPort, *texts: str, tools: tuple[ToolOffer, ...] = ()) -> ModelReply:
@@ -84,7 +88,9 @@ def test_calls_get_ids_that_no_two_of_a_conversation_share() -> None:
 
 def test_tokens_are_counted_within_the_bound_and_cost_nothing() -> None:
     model = ScriptedModel("echo", echo)
-    request = ModelRequest(model="scripted:echo", messages=(Message(role="user", text="ü" * 400),), tools=(LOOK_UP,))
+    request = ModelRequest(
+        model="scripted:echo", messages=(Message(role="user", text="ü" * 400),), tools=(LOOK_UP,)
+    )
 
     usage = asyncio.run(model.request(request)).usage
 

@@ -231,6 +231,48 @@ class SqliteJournal:
             row = self._db.execute("SELECT state, amount, count FROM claim WHERE key = ?", (key,)).fetchone()
         return (row[0], row[1], row[2]) if row else None
 
+    async def open_effects(self) -> list[str]:
+        """The runs that have an effect which may have happened, one for each effect."""
+        with translated(self.path):
+            return [row[0] for row in self._db.execute("SELECT run FROM effect WHERE state IN ('started', 'unknown')")]
+
+    async def payloads_before(self, retention: str, before: int) -> list[str]:
+        """Refs of a class's content that is older than `before` and that no open run may still need."""
+        with translated(self.path):
+            return [
+                row[0]
+                for row in self._db.execute(
+                    "SELECT ref FROM payload WHERE retention = ? AND created < ? AND erased IS NULL AND subject NOT IN"
+                    " (SELECT subject FROM run WHERE state <> 'ended' UNION SELECT run.subject FROM effect JOIN run"
+                    " USING (run) WHERE effect.state IN ('started', 'unknown'))",
+                    (retention, before),
+                )
+            ]
+
+    async def destroy(self, refs: Sequence[str], now: int) -> None:
+        """Destroy content: the row keeps its name and says when."""
+        with translated(self.path):
+            self._small.execute("BEGIN IMMEDIATE")
+            self._small.executemany(
+                "UPDATE payload SET body = NULL, erased = ? WHERE ref = ?", [(now, ref) for ref in refs]
+            )
+            self._small.execute("COMMIT")
+        for ref in refs:
+            (self._large.folder / ref).unlink(missing_ok=True)
+
+    async def derived_tables(self) -> dict[str, dict[object, object]]:
+        """Every derived table as stored, in the form that `journal.derive` computes."""
+        with translated(self.path):
+            read = self._db.execute
+            return {
+                "head": {r[0]: r[1:] for r in read("SELECT stream, seq, hash, epoch, time FROM head")},
+                "run": {r[0]: r[1:] for r in read("SELECT run, agent, state, outcome, epoch FROM run")},
+                "budget": {(r[0], r[1]): r[2:] for r in read("SELECT id, unit, reserved, spent FROM budget")},
+                "total": {r[0]: r[1:] for r in read("SELECT key, amount, count FROM total")},
+                "claim": {r[0]: r[1:] for r in read("SELECT key, state, amount, count FROM claim")},
+                "halt": {r[0]: (r[1], bool(r[2])) for r in read("SELECT scope, epoch, is_active FROM halt")},
+            }
+
     def is_alive(self, owner: str) -> bool:
         """See `JournalStore.is_alive`."""
         return is_alive(self._owners, owner)

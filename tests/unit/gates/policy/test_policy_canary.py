@@ -64,6 +64,9 @@ CANNOT_FIRE = [
     'when { action in Action::"read" }',
     'when { context.run.calls_before > 3 && context.run.calls_before < 2 && context.args.reason == "x" }',
     "when { context.run.calls_before + 9223372036854775807 + 9223372036854775807 > 0 && context.run.calls_before > 0 }",
+    # Each half holds by itself, but the first one fails with an overflow wherever the second one holds.
+    "when { context.run.calls_before > 0 && (context.run.calls_before + 9223372036854775807 < 0"
+    ' || context.args.order_id == "a") }',
     'when { ip("10.0.0.1").isLoopback() }',
 ]
 

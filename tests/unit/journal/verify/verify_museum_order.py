@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def edited_event(story: Callable[[Journal], None], seq: int, number: int, **fields: object) -> Journal:
+def edited_event(story: Callable[[Journal], None], seq: int, number: int, /, **fields: object) -> Journal:
     """A story in which one event of the run says something else."""
     change = edited(lambda body: body["events"][number].update(fields))
     return told(story, changes={(STREAM, seq): change})
@@ -262,7 +262,7 @@ def read_that_was_denied() -> Journal:
 
 @exhibit("order")
 def read_done_twice() -> Journal:
-    """A read with two results: which one did the run go by?"""
+    """A read with two results: nobody can say which one counted."""
     journal = told(lambda journal: cut(run_with_read, journal, 2))
     journal.append(STREAM, ended("0.0", "get_order", attempt=2))
     return journal

@@ -1,0 +1,157 @@
+"""What every verb shares: its options, where the journal is, and how it prints.
+
+Data goes to stdout, talk to stderr. Nothing heavy is imported here at the top.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+    from contextlib import AbstractAsyncContextManager
+
+    from rich.console import Console, RenderableType
+
+    from answerable.journal.sqlite import SqliteJournal
+    from answerable.project import Project
+
+FAILED, MISUSED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 3, 130
+CONFIG = "answerable.toml"
+WIDTH = 110
+"""Of output that goes into a file or a pipe."""
+T = TypeVar("T")
+
+Db = Annotated[
+    str | None,
+    typer.Option(
+        "--db",
+        metavar="URL",
+        envvar="ANSWERABLE_DATABASE_URL",
+        help="The journal: sqlite:///PATH. By default that of the project here.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
+ProjectDir = Annotated[Path | None, typer.Argument(metavar="[PROJECT_DIR]", help="The project's folder; default: here.")]
+RunRef = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or enough of its beginning.")]
+DataDir = Annotated[
+    Path | None, typer.Option("--dir", metavar="DIR", help="Where the project's own files are, such as its shop.")
+]
+
+
+def talk(text: str) -> None:
+    """Say something to the person at the terminal, on stderr."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def print_json(value: object) -> None:
+    """Print data as JSON, on stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A terminal to draw on. Content is never read as markup, and nothing is coloured in a pipe."""
+    from rich.console import Console  # noqa: PLC0415
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else WIDTH
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
+
+
+def draw(what: RenderableType) -> None:
+    """Draw on stdout."""
+    console().print(what)
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run a verb's coroutine to its end."""
+    import asyncio  # noqa: PLC0415
+
+    return asyncio.run(work)
+
+
+def usage(message: str) -> typer.BadParameter:
+    """An error of usage: the process leaves with 2."""
+    return typer.BadParameter(message)
+
+
+def journal_url(db: str | None, directory: Path | None = None) -> str:
+    """Where the journal is: `--db`, the environment, or what the project in `directory` (default: here) says.
+
+    Reads the project's file only, never its code.
+    """
+    from answerable.errors import ConfigError  # noqa: PLC0415
+
+    if db:
+        return db
+    folder = directory or Path()
+    if not (folder / CONFIG).is_file():
+        raise ConfigError(
+            "no journal is named, and there is no project here",
+            hint="give --db sqlite:///PATH, set ANSWERABLE_DATABASE_URL, or go into a project's folder",
+        )
+    import tomllib  # noqa: PLC0415
+
+    try:
+        table = tomllib.loads((folder / CONFIG).read_text("utf-8")).get("project", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"`{folder / CONFIG}` cannot be read: {error}", hint="correct the line") from None
+    url = str(table.get("journal", "sqlite:///journal.db"))
+    path = Path(url.removeprefix("sqlite:///"))
+    return url if path.is_absolute() else f"sqlite:///{folder / path}"
+
+
+def opened(url: str, *, accept_loss: bool = False) -> AbstractAsyncContextManager[SqliteJournal]:
+    """A journal that exists, open for reading and for what operators append; closed in the end."""
+    from contextlib import asynccontextmanager  # noqa: PLC0415
+
+    from answerable.project import open_store  # noqa: PLC0415
+
+    @asynccontextmanager
+    async def open_it() -> AsyncIterator[SqliteJournal]:
+        store = await open_store(url, must_exist=True, accept_loss=accept_loss)
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    return open_it()
+
+
+async def find_run(store: SqliteJournal, text: str) -> str:
+    """The one run whose id is, or begins with, `text`. The prefix `run_` may be left out."""
+    from answerable.errors import InputError  # noqa: PLC0415
+
+    wanted = text if text.startswith("run_") else f"run_{text}"
+    names = [row.run for row in await store.runs() if row.run.startswith(wanted)]
+    if len(names) == 1 or wanted in names:
+        return wanted if wanted in names else names[0]
+    if not names:
+        raise InputError(f"there is no run `{text}` in this journal", hint="`answerable runs` lists them")
+    raise InputError(f"`{text}` is the beginning of {len(names)} runs", hint=f"for instance `{names[0]}`")
+
+
+def find_project(project_dir: Path | None, data: Path | None, url: str | None) -> Project:
+    """The project that a verb works on.
+
+    It is the folder that was named, the one that `--dir` names, or here. Where none of them is a project it is the
+    refund desk that comes with the package, as `answerable demo` runs it: its files are then in `--dir`, or beside
+    the journal.
+    """
+    from answerable.project import example_dir, journal_path, load_project  # noqa: PLC0415
+
+    if project_dir is not None:
+        return load_project(project_dir, data=data)
+    for folder in (data, Path()):
+        if folder is not None and (folder / CONFIG).is_file():
+            return load_project(folder, data=data)
+    if data is None and url is not None:
+        data = journal_path(url).parent
+    if data is None:
+        return load_project(Path())  # says what is missing
+    return load_project(example_dir(), data=data)
