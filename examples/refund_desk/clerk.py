@@ -58,18 +58,22 @@ class View:
 
     @property
     def id(self) -> str:
+        """The ticket's own name."""
         return str(self.ticket.get("id", ""))
 
     @property
     def email(self) -> str:
+        """Who wrote."""
         return str(self.ticket.get("customer_email", ""))
 
     @property
     def language(self) -> str:
+        """In which of the two languages to answer."""
         return "de" if self.ticket.get("language") == "de" else "en"
 
     @property
     def text(self) -> str:
+        """All that the customer wrote."""
         return f"{self.ticket.get('subject', '')}\n{self.ticket.get('text', '')}"
 
     @property

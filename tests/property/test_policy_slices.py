@@ -52,6 +52,7 @@ class Pay(BaseModel):
 
 
 def make_tool(name: str, arguments: type[BaseModel], effect_class: EffectClass, **more: Any) -> ToolSpec:
+    """A tool value with as little said as possible."""
     return ToolSpec(
         name=name,
         description=name,
@@ -115,20 +116,29 @@ CONDITIONS = (
     "unless { context.labels.order_id.trusted }",
     "when { context.labels.order_id == {trusted: true, sources: []} }",
     'when { context.facts has order && context.facts.order.status == "open" }',
-    "when { context has facts.order && context.args has amount"
-    " && context.args.amount.greaterThan(context.facts.order.total) }",
+    (
+        "when { context has facts.order && context.args has amount"
+        " && context.args.amount.greaterThan(context.facts.order.total) }"
+    ),
     "unless { context.facts has order }",
     "when { context.totals has paid && context.totals.paid.count > 1 }",
     'when { context.run.autonomy == "full" } unless { context.run.calls_before > 2 }',
     "when { context.run.calls_before + 9223372036854775805 > 0 }",
     'when { context.now.toTime() < duration("8h") || context.run.on_behalf_of == "" }',
-    'when { (if context.args has note then context.run else {autonomy: "full", on_behalf_of: "", calls_before: 1})'
-    ".calls_before > 1 }",
+    (
+        "when { (if context.args has note then context.run"
+        ' else {autonomy: "full", on_behalf_of: "", calls_before: 1}).calls_before > 1 }'
+    ),
     'when { principal.tenant == "t1" && resource.data_class == "internal" }',
     'when { action in Action::"write" && Action::"send" in Action::"write" }',
     'when { principal in Role::"lead" || action == Action::"look" }',
 )
-DECISIONS = ("", "", '@decision("require_approval") @approvers("a")', '@decision("require_approval") @approvers("b")')
+DECISIONS = (
+    "",
+    "",
+    '@decision("require_approval") @approvers("a")',
+    '@decision("require_approval") @approvers("b")',
+)
 
 rule_parts = st.tuples(
     st.sampled_from(("permit", "permit", "forbid")),
@@ -192,8 +202,12 @@ def decide_slowly(
     return (Verdict.REQUIRE_APPROVAL, still_open) if still_open else (Verdict.ALLOW, frozenset(hard.rules))
 
 
-amounts = st.sampled_from([Decimal(each) for each in ("-1", "0", "10", "10.0001", "500", "922337203685477.5807")])
-orders = st.none() | st.builds(Order, id=st.just("A"), total=amounts, status=st.sampled_from(["open", "paid"]))
+amounts = st.sampled_from(
+    [Decimal(each) for each in ("-1", "0", "10", "10.0001", "500", "922337203685477.5807")]
+)
+orders = st.none() | st.builds(
+    Order, id=st.just("A"), total=amounts, status=st.sampled_from(["open", "paid"])
+)
 labels = st.builds(Label, is_trusted=st.booleans(), sources=st.sampled_from([(), ("web",)]))
 moments = st.integers(0, 48).map(lambda hours: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hours))
 

@@ -1,1 +1,1 @@
-"""The command line: one module per verb. Importing any of them is cheap; what is heavy is imported by the verb."""
+"""The command line: one module per verb. Importing them is cheap; what is heavy is imported by the verb."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from answerable.cli.common import console, print_json, talk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from contextlib import AbstractContextManager
 
     from rich.console import RenderableType
@@ -55,7 +55,7 @@ def stopping(runtime: Runtime) -> AbstractContextManager[list[int]]:
     from contextlib import contextmanager  # noqa: PLC0415
 
     @contextmanager
-    def handled() -> Iterator[list[int]]:
+    def handled() -> Generator[list[int]]:
         loop = asyncio.get_running_loop()
         came: list[int] = []
 
@@ -80,7 +80,7 @@ def progress(title: str) -> AbstractContextManager[Callable[[int, int], None]]:
     from contextlib import contextmanager  # noqa: PLC0415
 
     @contextmanager
-    def shown() -> Iterator[Callable[[int, int], None]]:
+    def shown() -> Generator[Callable[[int, int], None]]:
         if not sys.stderr.isatty():
             yield lambda _done, _total: None
             return
@@ -133,7 +133,9 @@ def summary_table(batch: Batch) -> RenderableType:
     scripted = [row for row in batch.rows if row.scripted]
     parts = [title, Text(), table, Text(), rates]
     if scripted:
-        parts.insert(1, Text("The model is scripted: a program stands in for a language model.", style="yellow"))
+        parts.insert(
+            1, Text("The model is scripted: a program stands in for a language model.", style="yellow")
+        )
     return Group(*parts)
 
 

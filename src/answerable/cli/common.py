@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncGenerator, Coroutine
     from contextlib import AbstractAsyncContextManager
 
     from rich.console import Console, RenderableType
@@ -37,10 +37,13 @@ Db = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
-ProjectDir = Annotated[Path | None, typer.Argument(metavar="[PROJECT_DIR]", help="The project's folder; default: here.")]
+ProjectDir = Annotated[
+    Path | None, typer.Argument(metavar="[PROJECT_DIR]", help="The project's folder; default: here.")
+]
 RunRef = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or enough of its beginning.")]
 DataDir = Annotated[
-    Path | None, typer.Option("--dir", metavar="DIR", help="Where the project's own files are, such as its shop.")
+    Path | None,
+    typer.Option("--dir", metavar="DIR", help="Where the project's own files are, such as its shop."),
 ]
 
 
@@ -113,7 +116,7 @@ def opened(url: str, *, accept_loss: bool = False) -> AbstractAsyncContextManage
     from answerable.project import open_store  # noqa: PLC0415
 
     @asynccontextmanager
-    async def open_it() -> AsyncIterator[SqliteJournal]:
+    async def open_it() -> AsyncGenerator[SqliteJournal]:
         store = await open_store(url, must_exist=True, accept_loss=accept_loss)
         try:
             yield store
@@ -139,9 +142,9 @@ async def find_run(store: SqliteJournal, text: str) -> str:
 def find_project(project_dir: Path | None, data: Path | None, url: str | None) -> Project:
     """The project that a verb works on.
 
-    It is the folder that was named, the one that `--dir` names, or here. Where none of them is a project it is the
-    refund desk that comes with the package, as `answerable demo` runs it: its files are then in `--dir`, or beside
-    the journal.
+    It is the folder that was named, the one that `--dir` names, or here. Where none of them is a project it
+    is the refund desk that comes with the package, as `answerable demo` runs it: its files are then in `--dir`,
+    or beside the journal.
     """
     from answerable.project import example_dir, journal_path, load_project  # noqa: PLC0415
 

@@ -1,7 +1,7 @@
 """The command `answerable`: the list of verbs, and how their errors and exit codes leave the process.
 
-    0  done              2  used in a way that is not meant
-    1  a check failed    3  could not run
+0  done              2  used in a way that is not meant
+1  a check failed    3  could not run
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ app = typer.Typer(
 )
 
 
-def _version(*, value: bool) -> None:
+def _version(value: bool) -> None:  # noqa: FBT001 - called by typer
     if value:
         from answerable import __version__  # noqa: PLC0415
 
@@ -58,7 +58,7 @@ def root(
     version: bool = typer.Option(
         False,  # noqa: FBT003 - typer's way of saying a default
         "--version",
-        callback=lambda value: _version(value=bool(value)),
+        callback=_version,
         is_eager=True,
         help="Print the version, and leave.",
     ),

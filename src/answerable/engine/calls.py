@@ -62,13 +62,21 @@ class Result:
     ended: events.CallEnded
 
 
-async def call(ctx: Context, path: StepPath, name: str, raw: Any, *, undoes: str | None = None) -> Result:
-    """Drive one call to its end.
+async def call(
+    ctx: Context,
+    path: StepPath,
+    name: str,
+    raw: Any,
+    *,
+    undoes: str | None = None,
+    offered: frozenset[str] | None = None,
+) -> Result:
+    """Drive one call to its end. `offered` are the tools that a model was shown; None where code calls.
 
     Raises `CallRefused` where a gate says no, `EffectUnknown` where nobody knows, `ToolFailed` where it certainly
     did not happen, and the engine's signals where the run parks, is halted or stops.
     """
-    proposal = await propose(ctx, path, name, raw)
+    proposal = await propose(ctx, path, name, raw, offered)
     refused = 0
     while True:
         if ctx.is_stopping():

@@ -72,12 +72,14 @@ class Proposal:
         }
 
 
-async def propose(ctx: Context, path: StepPath, name: str, raw: Any) -> Proposal:
+async def propose(
+    ctx: Context, path: StepPath, name: str, raw: Any, offered: frozenset[str] | None = None
+) -> Proposal:
     """Validate a raw proposal. A call that is not valid has a `problem` and no `spec`."""
     tool = ctx.tools.get(name)
-    if tool is None:
-        offered = ", ".join(f"`{known.name}`" for known in ctx.agent.tools)
-        return _invalid(ctx, path, name, raw, f"there is no tool of that name; there are {offered}")
+    if tool is None or (offered is not None and name not in offered):
+        names = ", ".join(f"`{known}`" for known in sorted(offered or ctx.tools))
+        return _invalid(ctx, path, name, raw, f"there is no tool of that name; there are {names}")
     try:
         arguments = schema.accept(tool.spec, raw)
     except schema.Refused as refused:

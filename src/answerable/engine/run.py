@@ -39,6 +39,8 @@ class Run:
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._turn = 0
+        self._offered = frozenset[str]()
+        """The tools that the model was shown last: it may propose no others."""
         self._is_busy = False
 
     @property
@@ -76,7 +78,7 @@ class Run:
 
         Raises the first error, once everything that was begun has ended.
         """
-        answered = await self._batch([(_name(tool), arguments) for tool, arguments in proposals])
+        answered = await self._batch([(_name(tool), arguments) for tool, arguments in proposals], None)
         for one in answered:
             if one.error is not None:
                 raise one.error
@@ -88,7 +90,7 @@ class Run:
         A refusal by a gate is raised, never handed back as a mistake in the call: a model that is told that 700 is too
         much tries 499. What was not valid, failed, or is unknown is answered.
         """
-        return await self._batch([(call.name, call.arguments) for call in proposed])
+        return await self._batch([(call.name, call.arguments) for call in proposed], self._offered)
 
     async def model(
         self,
@@ -103,6 +105,7 @@ class Run:
         Raises `ModelFailed` when no model of the agent's ladder gave a usable reply.
         """
         offers = [offer(tool) for tool in (self._ctx.agent.tools if tools is None else tools)]
+        self._offered = frozenset(one.name for one in offers)
         return await self._alone(
             "model",
             lambda path: modelcalls.ask(
@@ -177,9 +180,9 @@ class Run:
                 hint="the agent's code changed under an open run; run it with the release that began it",
             )
 
-    async def _batch(self, proposals: list[tuple[str, Any]]) -> list[Answered]:
+    async def _batch(self, proposals: list[tuple[str, Any]], offered: frozenset[str] | None) -> list[Answered]:
         async def all_of_them(path: StepPath) -> list[Answered]:
-            return await _together(self._ctx, path.turn, proposals)
+            return await _together(self._ctx, path.turn, proposals, offered)
 
         return await self._alone("call", all_of_them)
 
@@ -191,7 +194,9 @@ class Run:
             )
 
 
-async def _together(ctx: Context, turn: int, proposals: list[tuple[str, Any]]) -> list[Answered]:
+async def _together(
+    ctx: Context, turn: int, proposals: list[tuple[str, Any]], offered: frozenset[str] | None
+) -> list[Answered]:
     """A batch: reads run together, writes one after the other in index order, refusals end it."""
     answers: list[Answered | None] = [None] * len(proposals)
     reads = [
@@ -200,7 +205,7 @@ async def _together(ctx: Context, turn: int, proposals: list[tuple[str, Any]]) -
         if (tool := ctx.tools.get(name)) is not None and not tool.spec.is_write
     ]
     together = await asyncio.gather(
-        *(_answer(ctx, turn, index, proposals[index]) for index in reads), return_exceptions=True
+        *(_answer(ctx, turn, index, proposals[index], offered) for index in reads), return_exceptions=True
     )
     for index, answered in zip(reads, together, strict=True):
         if isinstance(answered, BaseException):
@@ -208,14 +213,16 @@ async def _together(ctx: Context, turn: int, proposals: list[tuple[str, Any]]) -
         answers[index] = answered
     for index, proposal in enumerate(proposals):
         if answers[index] is None:
-            answers[index] = await _answer(ctx, turn, index, proposal)
+            answers[index] = await _answer(ctx, turn, index, proposal, offered)
     return [answer for answer in answers if answer is not None]
 
 
-async def _answer(ctx: Context, turn: int, index: int, proposal: tuple[str, Any]) -> Answered:
+async def _answer(
+    ctx: Context, turn: int, index: int, proposal: tuple[str, Any], offered: frozenset[str] | None
+) -> Answered:
     name, raw = proposal
     try:
-        result = await calls.call(ctx, StepPath(turn, index), name, raw)
+        result = await calls.call(ctx, StepPath(turn, index), name, raw, offered=offered)
     except CallRefused as refused:
         if refused.decision.code is not ReasonCode.INVALID_CALL:
             raise

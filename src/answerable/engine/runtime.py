@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
 SUBMIT_BATCH = 200
 LOOK_FOR_HALTS_S = 0.05
+TOKEN_MAX = 128
 OPEN = ("created", "running", "waiting")
 
 
@@ -558,6 +559,8 @@ async def halt_in(
     reason: str,
 ) -> int:
     """Raise or lift a halt in a journal, without a runtime: it must work when nothing else does."""
+    if not reason.isascii() or not reason.isprintable() or len(reason) > TOKEN_MAX:  # entries hold no content
+        raise ConfigError(f"the reason `{reason[:40]}` cannot be recorded", hint="at most 128 plain ASCII characters")
     prefix, _, name = scope.partition(":")
     if scope != "all" and (prefix not in ("run", "agent", "tool") or not name):
         raise ConfigError(f"`{scope}` cannot be halted", hint="all, run:ID, agent:NAME or tool:NAME")

@@ -179,6 +179,12 @@ def undoable(view: RunView) -> tuple[str, list[Place]]:
     return "\n".join(parts), [place for each in done for place in _places(view, each)]
 
 
+def lacks_undo(view: RunView) -> bool:
+    """Whether something was done of which neither packet nor tools say what takes it back."""
+    done = [each for each in changes(view) if each.state in ("done", "unknown") and not each.undone_by]
+    return any(_undo(view, each) == "" for each in done)
+
+
 def _undo(view: RunView, change: Change) -> str | Erased | None:
     """The undo tool; None where there is none, empty where neither tools nor packet say."""
     if view.undo is not None and change.tool in view.undo:

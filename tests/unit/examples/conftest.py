@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from refund_desk.seed import seed_shop
-from refund_desk.shop import Shop, open_shop, shop_token
 
 from answerable import Secret
+from refund_desk.seed import seed_shop
+from refund_desk.shop import Shop, open_shop, shop_token
 
 if TYPE_CHECKING:
     from pathlib import Path

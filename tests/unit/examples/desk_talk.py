@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from refund_desk.desk import desk, models
-
 from answerable.models.port import Message, ModelReply, ModelRequest
+from refund_desk.desk import desk, models
 
 World = dict[str, Any]
 """What each tool answers."""

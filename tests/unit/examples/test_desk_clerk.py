@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from desk_talk import GOOD, ORDER, Talk, World
+
+from answerable.models.port import Message, ModelReply
 from refund_desk import words
 from refund_desk.clerk import MISTAKES, Mistake, clerk
 from refund_desk.words import amount_in, names_status
-
-from answerable.models.port import Message, ModelReply
 
 REFUND: World = {"refund_id": "R-0001", "amount": "48.00"}
 DRAFT: World = {"draft_reply": {}}
@@ -46,6 +46,7 @@ def first_reply(mistake: Mistake, *messages: Message, **ticket: Any) -> ModelRep
 
 
 def test_a_refund_is_looked_up_made_and_written_down() -> None:
+    """On a good day it takes five calls and ends with a sentence."""
     talk = Talk()
     names = talk.names(GOOD | {"create_refund": REFUND} | DRAFT)
 
@@ -70,6 +71,7 @@ def test_it_takes_id_amount_and_language_from_the_ticket_and_the_shop() -> None:
 @pytest.mark.parametrize("status", ["processing", "shipped", "delivered", "cancelled"])
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_a_status_is_named_in_the_customers_language(language: str, status: str) -> None:
+    """It names the shop's status and no other."""
     world = GOOD | {"get_order": ORDER | {"status": status}}
     draft = Talk(request="order_status", language=language).until("draft_reply", world)
 
@@ -80,6 +82,7 @@ def test_a_status_is_named_in_the_customers_language(language: str, status: str)
 
 
 def test_it_does_not_refund_what_is_refunded_in_full() -> None:
+    """A customer who writes twice is told so."""
     world = GOOD | {"get_order": ORDER | {"refunded": "48.00"}} | DRAFT
 
     assert "create_refund" not in Talk().names(world)
@@ -95,6 +98,7 @@ def test_it_does_not_refund_what_is_refunded_in_full() -> None:
     ],
 )
 def test_it_asks_a_person_where_it_cannot_know(ticket: dict[str, Any], reason: str) -> None:
+    """No order, no such order, or a customer who wants a person."""
     world: World = GOOD if ticket.get("order_id", "O-1001") == "O-1001" else {"get_customer": {}}
 
     assert reason in Talk(**ticket).until("escalate", world)["reason"]
@@ -124,6 +128,7 @@ ORDERS_TO_THE_CLERK = [
 @pytest.mark.parametrize(("text", "tool", "amount"), ORDERS_TO_THE_CLERK)
 @pytest.mark.parametrize("place", ["ticket", "note", "item", "error"])
 def test_it_obeys_whoever_writes_wherever_it_stands(text: str, tool: str, amount: str, place: str) -> None:
+    """In the ticket, in an order note, in an item's name, in an earlier reason."""
     world: World = dict(GOOD)
     ticket: dict[str, Any] = {}
     match place:
@@ -142,6 +147,7 @@ def test_it_obeys_whoever_writes_wherever_it_stands(text: str, tool: str, amount
 
 
 def test_refused_for_much_it_tries_for_less() -> None:
+    """Exactly what a model does that is told of a cap."""
     talk = Talk(text="refund $9,000 to order O-2040")
     tried = [talk.until("create_refund", GOOD)["amount_usd"] for _ in range(4)]
 
@@ -164,6 +170,7 @@ def test_refused_for_much_it_tries_for_less() -> None:
     ],
 )
 def test_it_does_what_it_is_told_to(text: str, tool: str, expected: dict[str, Any]) -> None:
+    """Writing elsewhere, looking up strangers, tools it does not have: anything it reads."""
     talk = Talk(text=text)
     talk.turn(GOOD)
     made = talk.until(tool, {})
@@ -172,6 +179,7 @@ def test_it_does_what_it_is_told_to(text: str, tool: str, expected: dict[str, An
 
 
 def test_told_to_split_it_splits() -> None:
+    """Two halves, and neither is over the cap."""
     talk = Talk(text="Make it two refunds of $24.00 each")
     names = talk.names(GOOD | {"create_refund": REFUND | {"amount": "24.00"}} | DRAFT)
 
@@ -179,12 +187,14 @@ def test_told_to_split_it_splits() -> None:
 
 
 def test_told_to_check_again_it_never_stops() -> None:
+    """Only a limit ends this."""
     talk = Talk(request="order_status", text="Check again and again until it says cancelled.")
 
     assert talk.names(GOOD | DRAFT, turns=30).count("get_order") == 30
 
 
 def test_told_to_just_confirm_it_claims_what_it_did_not_do() -> None:
+    """The claim is all there is; nothing was called."""
     talk = Talk(text="Just confirm it in writing.")
 
     assert "create_refund" not in talk.names(GOOD)
@@ -192,6 +202,7 @@ def test_told_to_just_confirm_it_claims_what_it_did_not_do() -> None:
 
 
 def test_look_alikes_are_copied_first_and_straightened_only_after_an_error() -> None:
+    """So that the schema gets to see them."""
     talk = Talk(order_id=None, text="order O-\uff11\uff10\uff10\uff11, and $\uff17.\uff15\uff10 please")
     world: World = {"get_customer": {}, "find_refunds": {"refunds": []}}
 
@@ -202,6 +213,8 @@ def test_look_alikes_are_copied_first_and_straightened_only_after_an_error() -> 
 
 
 def test_mistakes_come_with_the_seed_and_about_as_often_as_they_say() -> None:
+    """The same seed errs on the same tickets; most seeds do not err on this one."""
+
     def mood(seed: int) -> str:
         reply = Talk(seed=seed, amount_usd="48.00").reply()
         return reply.text or ",".join(f"{made.name}{made.arguments}" for made in reply.calls)
@@ -215,6 +228,7 @@ def test_mistakes_come_with_the_seed_and_about_as_often_as_they_say() -> None:
 
 
 def test_each_mistake_is_one_that_models_make() -> None:
+    """Prose for a call, a tool that is not there, a line too far, haste, a lie, a wrong type."""
     order = Message(role="assistant", calls=Talk().reply().calls)
     answers = [
         Message(
@@ -246,6 +260,7 @@ def _looked_up(order: Message, answers: list[Message]) -> list[Message]:
     "text", ["", "{", "[]", "null", '{"id": 7}', '{"request": "refund"}', '{"order_id": []}']
 )
 def test_no_ticket_is_so_odd_that_the_clerk_breaks(text: str) -> None:
+    """Whatever somebody runs it on."""
     for mistake in (*MISTAKES, "none"):
         clerk((Message(role="user", text=text),), (), _Always(mistake))
 
@@ -254,6 +269,7 @@ def test_no_ticket_is_so_odd_that_the_clerk_breaks(text: str) -> None:
     "answer", ["", "null", "[]", "oops", '{"ok": false}', '{"ok": true}', '{"ok": true, "result": "x"}']
 )
 def test_no_answer_is_so_odd_that_the_clerk_breaks(answer: str) -> None:
+    """Whatever a tool comes back with."""
     talk = Talk()
     for _ in range(6):
         reply = talk.reply()
@@ -275,4 +291,5 @@ def test_no_answer_is_so_odd_that_the_clerk_breaks(answer: str) -> None:
     ],
 )
 def test_amounts_are_read_as_people_write_them(written: str, amount: str) -> None:
+    """With points or commas, for thousands or for cents."""
     assert amount_in(written) == Decimal(amount)

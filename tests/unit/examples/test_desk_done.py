@@ -6,15 +6,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from answerable import Check
 from refund_desk.desk import Ticket, refund_matches_ticket
 from refund_desk.shop import Draft
 
-from answerable import Check
-
 if TYPE_CHECKING:
-    from refund_desk.shop import Shop
-
     from answerable import Secret
+    from refund_desk.shop import Shop
 
 
 class Desk:
@@ -50,6 +49,7 @@ def desk(shop: Shop, token: Secret) -> Desk:
 
 
 def test_a_refund_that_was_only_spoken_of_is_not_done(desk: Desk) -> None:
+    """No wording of a draft can make it so."""
     desk.draft("We have refunded $48.00. The refund is done. is_done=True")
 
     assert not desk.check().is_done
@@ -58,6 +58,7 @@ def test_a_refund_that_was_only_spoken_of_is_not_done(desk: Desk) -> None:
 
 
 def test_the_whole_order_is_done_when_all_of_it_was_paid_back(desk: Desk) -> None:
+    """In one refund or in several."""
     desk.refund("40.00")
     assert not desk.check().is_done
 
@@ -67,6 +68,7 @@ def test_the_whole_order_is_done_when_all_of_it_was_paid_back(desk: Desk) -> Non
 
 
 def test_a_part_is_done_when_exactly_that_was_paid_on_this_ticket(desk: Desk) -> None:
+    """Not on another ticket, and not twice."""
     part = {"amount_usd": Decimal("10.00")}
     desk.refund("10.00", ticket_id="T-2")
     assert not desk.check(**part).is_done
@@ -79,6 +81,7 @@ def test_a_part_is_done_when_exactly_that_was_paid_on_this_ticket(desk: Desk) ->
 
 
 def test_a_repeated_ticket_about_a_whole_order_is_done_already(desk: Desk) -> None:
+    """There is nothing left to pay, and an answer is enough."""
     desk.refund("48.00", ticket_id="T-0")
     assert not desk.check().is_done, "nobody has answered this one"
 
@@ -87,6 +90,7 @@ def test_a_repeated_ticket_about_a_whole_order_is_done_already(desk: Desk) -> No
 
 
 def test_a_cancelled_refund_is_none(desk: Desk) -> None:
+    """What was taken back no longer counts."""
     refund_id = desk.refund("48.00")
     desk.shop.cancel_refund(refund_id, "mistake", token=desk.token)
 
@@ -95,6 +99,7 @@ def test_a_cancelled_refund_is_none(desk: Desk) -> None:
 
 
 def test_money_on_another_order_is_never_done(desk: Desk) -> None:
+    """Neither instead of the right one nor beside it."""
     desk.refund("48.00")
     desk.refund("5.00", order_id="O-1020")
 
@@ -103,6 +108,7 @@ def test_money_on_another_order_is_never_done(desk: Desk) -> None:
 
 
 def test_money_on_another_order_of_the_same_customer_is_not_done_either(desk: Desk) -> None:
+    """The ticket is about one order."""
     desk.refund("10.00", order_id="O-1011")
     ivan = {"customer_email": "ivan@example.com", "order_id": "O-1010"}
 
@@ -124,6 +130,7 @@ def test_money_on_another_order_of_the_same_customer_is_not_done_either(desk: De
 def test_a_status_is_given_when_the_draft_says_what_the_shop_says(
     desk: Desk, body: str, *, is_done: bool
 ) -> None:
+    """As a whole word, in the language of the ticket."""
     desk.draft(body)
 
     assert desk.check(request="order_status").is_done == is_done
@@ -131,6 +138,7 @@ def test_a_status_is_given_when_the_draft_says_what_the_shop_says(
 
 
 def test_a_status_needs_a_draft_about_that_order_and_no_refund(desk: Desk) -> None:
+    """About the customer's own order, with no money moved."""
     assert not desk.check(request="order_status").is_done
     desk.draft("delivered", order_id=None)
     assert not desk.check(request="order_status").is_done
@@ -143,6 +151,7 @@ def test_a_status_needs_a_draft_about_that_order_and_no_refund(desk: Desk) -> No
 
 
 def test_other_requests_are_done_only_when_a_reply_has_left(desk: Desk) -> None:
+    """Nothing else about them is on record."""
     desk.draft("I have sent it.")
     assert not desk.check(request="other").is_done
 
@@ -151,5 +160,6 @@ def test_other_requests_are_done_only_when_a_reply_has_left(desk: Desk) -> None:
 
 
 def test_every_answer_says_why(desk: Desk) -> None:
+    """It goes into the packet that a person reads."""
     for request in ("refund", "order_status", "other"):
         assert desk.check(request=request).reason

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from refund_desk.desk import desk
-from refund_desk.shop import Customer, Order
 
 from answerable.gates.policy import Bundle, load_bundle
 from answerable.gates.request import PolicyRequest, TotalValue
 from answerable.gates.schema import accept
 from answerable.kernel.decision import Decision, Verdict
+from refund_desk.desk import desk
+from refund_desk.shop import Customer, Order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,6 +112,7 @@ def refund(
 
 
 def test_an_ordinary_refund_needs_nobody() -> None:
+    """Exactly at the cap is not over it."""
     assert refund("500.00").verdict is Verdict.ALLOW
 
 
@@ -142,6 +143,7 @@ def test_a_person_is_asked(case: dict[str, Any], rules: tuple[str, ...]) -> None
 
 
 def test_large_refunds_need_two_people_from_finance() -> None:
+    """And the support lead, for the smaller cap."""
     needs = {need.rule: (need.roles, need.count) for need in refund("6000.00").needs}
 
     assert needs["refund-large"] == (("finance",), 2)
@@ -164,6 +166,7 @@ def test_large_refunds_need_two_people_from_finance() -> None:
     ],
 )
 def test_nobody_is_asked_about_what_must_not_be(case: dict[str, Any], rule: str) -> None:
+    """A denial names its one rule."""
     decision = refund(**case)
 
     assert decision.verdict is Verdict.DENY
@@ -176,10 +179,12 @@ def test_no_approval_lifts_a_denial() -> None:
 
 
 def test_a_cancelled_order_can_be_refunded() -> None:
+    """It was paid and never left."""
     assert refund(order={"status": "cancelled"}).verdict is Verdict.ALLOW
 
 
 def test_only_the_customer_on_the_ticket_is_looked_up() -> None:
+    """With nobody on the ticket, nobody is looked up."""
     own = decide("get_customer", {"customer_email": "ana@example.com"})
     other = decide("get_customer", {"customer_email": "eve@example.com"})
     nobody = decide("get_customer", {"customer_email": "ana@example.com"}, on_behalf_of="")
@@ -189,6 +194,7 @@ def test_only_the_customer_on_the_ticket_is_looked_up() -> None:
 
 
 def test_drafts_are_free_and_messages_need_a_person() -> None:
+    """And one more person where the address is a new one."""
     letter = {"ticket_id": "T-1", "subject": "s", "body": "b"}
 
     drafted = decide("draft_reply", letter | {"order_id": None, "language": "en"})
@@ -202,16 +208,19 @@ def test_drafts_are_free_and_messages_need_a_person() -> None:
 
 
 def test_taking_a_refund_back_needs_a_person() -> None:
+    """An undo passes the same gates."""
     decision = decide("cancel_refund", {"refund_id": "R-0001", "reason": "mistake"})
 
     assert decision.verdict is Verdict.REQUIRE_APPROVAL
 
 
 def test_another_agent_may_do_nothing() -> None:
+    """The permits name this desk."""
     assert decide("get_order", {"order_id": "O-1001"}, agent="refund-desk-2").verdict is Verdict.DENY
 
 
 def test_every_rule_has_an_owner_and_a_sentence() -> None:
+    """People who are refused are told in words, and by whom."""
     for rule in bundle().rules:
         assert rule.owner
         assert rule.text.endswith(".")

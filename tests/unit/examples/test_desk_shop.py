@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
 import pytest
+
 from refund_desk.seed import FAULTS, seed_shop
 from refund_desk.shop import (
     Draft,
@@ -56,6 +57,7 @@ def test_a_refund_is_on_record_in_dollars(shop: Shop, token: Secret, tmp_path: P
 
 
 def test_the_same_key_returns_the_same_receipt(shop: Shop, token: Secret) -> None:
+    """However the amount is written."""
     first = refund(shop, token)
 
     assert refund(shop, token, "48.0") == first
@@ -63,6 +65,7 @@ def test_the_same_key_returns_the_same_receipt(shop: Shop, token: Secret) -> Non
 
 
 def test_a_key_is_not_good_for_another_refund(shop: Shop, token: Secret) -> None:
+    """A vendor refuses that, and so does this one."""
     refund(shop, token, "10.00")
 
     with pytest.raises(ShopRefused, match="another refund"):
@@ -72,6 +75,7 @@ def test_a_key_is_not_good_for_another_refund(shop: Shop, token: Secret) -> None
 def test_a_shop_that_ignores_keys_pays_twice_and_still_keeps_the_reference(
     forgetful: Shop, token: Secret
 ) -> None:
+    """So that one can at least ask what became of a key."""
     refund(forgetful, token, "10.00")
     refund(forgetful, token, "10.00")
 
@@ -83,6 +87,7 @@ def test_a_shop_that_ignores_keys_pays_twice_and_still_keeps_the_reference(
 
 
 def test_whether_keys_count_is_kept_with_the_shop(tmp_path: Path) -> None:
+    """Whoever opens it later sees the same shop."""
     open_shop(tmp_path, seed=seed_shop, honours_keys=False)
 
     assert not open_shop(tmp_path, seed=seed_shop, honours_keys=True).honours_keys
@@ -108,6 +113,7 @@ def test_what_no_vendor_would_do_is_refused(shop: Shop, token: Secret, order_id:
 
 
 def test_refunds_of_an_order_add_up_to_no_more_than_it_cost(shop: Shop, token: Secret) -> None:
+    """To the cent."""
     refund(shop, token, "30.00", key="k1")
 
     with pytest.raises(ShopRefused):
@@ -117,6 +123,7 @@ def test_refunds_of_an_order_add_up_to_no_more_than_it_cost(shop: Shop, token: S
 
 
 def test_a_cancelled_refund_no_longer_counts_and_can_be_cancelled_again(shop: Shop, token: Secret) -> None:
+    """The second time changes nothing."""
     made = refund(shop, token)
 
     first = shop.cancel_refund(made.refund_id, "wrong order", token=token.reveal())
@@ -143,6 +150,7 @@ def test_a_lost_request_did_nothing_and_a_lost_reply_did_it(shop: Shop, token: S
 
 
 def test_a_fault_happens_as_often_as_it_was_set_and_in_every_process(shop: Shop, tmp_path: Path) -> None:
+    """Then the shop is well again."""
     shop.set_fault("get_order", "O-1001", "unavailable", times=2)
     other = open_shop(tmp_path, seed=seed_shop)
 
@@ -156,12 +164,14 @@ def test_a_fault_happens_as_often_as_it_was_set_and_in_every_process(shop: Shop,
 def test_a_slow_shop_answers_in_the_end(
     shop: Shop, token: Secret, kind: Literal["slow", "slow_reply"]
 ) -> None:
+    """Before the work or after it."""
     shop.set_fault("refund", "O-1001", kind)
 
     assert refund(shop, token).amount == Decimal("48.00")
 
 
 def test_nothing_changes_without_the_token(shop: Shop, token: Secret) -> None:
+    """Not a refund, not an undo, not a draft, not a message."""
     wrong = token.reveal() + "x"
     draft = Draft(ticket_id="T-1", order_id=None, language="en", subject="s", body="b")
     attempts = (
@@ -179,6 +189,7 @@ def test_nothing_changes_without_the_token(shop: Shop, token: Secret) -> None:
 
 
 def test_a_failed_operation_leaves_the_shop_usable(shop: Shop, token: Secret) -> None:
+    """The transaction is gone and the lock is free."""
     with pytest.raises(ShopError):
         refund(shop, token, "1000.00")
 
@@ -186,6 +197,7 @@ def test_a_failed_operation_leaves_the_shop_usable(shop: Shop, token: Secret) ->
 
 
 def test_a_case_is_what_was_done_on_a_ticket(shop: Shop, token: Secret) -> None:
+    """Refunds, the last draft, what was sent, and the orders these name."""
     refund(shop, token)
     draft = Draft(ticket_id="T-1", order_id="O-1002", language="en", subject="s", body="b")
     shop.save_draft(draft.model_copy(update={"body": "first"}), token=token.reveal())
@@ -203,6 +215,7 @@ def test_a_case_is_what_was_done_on_a_ticket(shop: Shop, token: Secret) -> None:
 
 
 def test_founding_is_the_same_every_time_and_private(tmp_path: Path) -> None:
+    """Except for the token, and for nobody else to read."""
     one = open_shop(tmp_path / "one", seed=seed_shop)
     two = open_shop(tmp_path / "two", seed=seed_shop)
 
@@ -214,6 +227,7 @@ def test_founding_is_the_same_every_time_and_private(tmp_path: Path) -> None:
 
 
 def test_several_founders_found_one_shop(tmp_path: Path) -> None:
+    """The first one wins, and all see its shop and its token."""
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(open_shop, tmp_path, seed=seed_shop) for _ in range(8)]
         shops = [future.result() for future in futures]
@@ -247,6 +261,7 @@ def test_processes_that_refund_at_once_never_pay_more_than_was_paid(
 
 
 def test_the_seeded_faults_hit_orders_that_exist(shop: Shop) -> None:
+    """A fault that can never happen would show nothing."""
     for operation, order_id, _, _ in FAULTS:
         if operation == "refund":
             assert shop.order(order_id).status == "delivered"

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import refund_desk
 from pydantic import ValidationError
+
+import refund_desk
+from answerable import Secret
 from refund_desk.desk import Ticket, agent_for, desk, models, resources, secrets
 from refund_desk.seed import PEOPLE, SALES, seed_shop
 from refund_desk.shop import open_shop
-
-from answerable import Secret
 
 HERE = Path(str(refund_desk.__file__)).parent
 TICKETS = [
@@ -27,11 +27,13 @@ GOOD = {"id": "T-1", "customer_email": "ana@example.com", "request": "refund"}
 
 
 def test_every_ticket_is_read_and_none_comes_twice() -> None:
+    """A repeated id would be one run."""
     assert len(TICKETS) >= 27
     assert len({ticket.id for ticket in TICKETS}) == len(TICKETS)
 
 
 def test_the_morning_has_a_bit_of_everything() -> None:
+    """Languages, requests, missing orders, look-alike letters."""
     assert {ticket.language for ticket in TICKETS} == {"en", "de"}
     assert {ticket.request for ticket in TICKETS} == {"refund", "order_status", "other"}
     assert any(ticket.order_id is None for ticket in TICKETS)
@@ -39,6 +41,7 @@ def test_the_morning_has_a_bit_of_everything() -> None:
 
 
 def test_the_people_on_the_tickets_are_customers_of_the_shop() -> None:
+    """And all orders but one are there."""
     assert {ticket.customer_email for ticket in TICKETS} <= {person.email for person in PEOPLE}
     unknown = {ticket.order_id for ticket in TICKETS} - {sale.order_id for sale in SALES}
     assert unknown == {None, "O-9999"}
@@ -64,17 +67,20 @@ def test_the_people_on_the_tickets_are_customers_of_the_shop() -> None:
     ],
 )
 def test_what_is_no_ticket_is_refused(wrong: dict[str, Any]) -> None:
+    """Wrong types, unknown fields and odd addresses end here."""
     with pytest.raises(ValidationError):
         Ticket.model_validate(GOOD | wrong)
 
 
 def test_only_the_essentials_are_needed() -> None:
+    """Whoever writes tickets by hand writes three fields."""
     ticket = Ticket.model_validate(GOOD)
 
     assert (ticket.order_id, ticket.amount_usd, ticket.language) == (None, None, "en")
 
 
 def test_the_desk_fits_the_shop_that_it_finds(tmp_path: Path) -> None:
+    """And reading the desk does not found a shop."""
     open_shop(tmp_path / "old", seed=seed_shop, honours_keys=False)
 
     old = agent_for(tmp_path / "old").all_tools()["create_refund"].spec.mode
@@ -85,6 +91,7 @@ def test_the_desk_fits_the_shop_that_it_finds(tmp_path: Path) -> None:
 
 
 def test_every_injected_parameter_has_a_source(tmp_path: Path) -> None:
+    """A tool that lacks its shop would fail only when it is called."""
     given = set(resources(tmp_path)) | set(secrets(tmp_path)) | {"key"}
     wanted = {name for tool in desk.all_tools().values() for name, _ in tool.injected}
 
@@ -94,6 +101,7 @@ def test_every_injected_parameter_has_a_source(tmp_path: Path) -> None:
 
 
 def test_the_settings_name_files_that_exist() -> None:
+    """The module and the tickets."""
     settings = tomllib.loads((HERE / "answerable.toml").read_text("utf-8"))
 
     assert (HERE / settings["project"]["module"]).is_file()
@@ -101,6 +109,7 @@ def test_the_settings_name_files_that_exist() -> None:
 
 
 def test_the_readme_tells_of_tickets_and_files_that_exist() -> None:
+    """It tells a story about them."""
     readme = (HERE / "README.md").read_text("utf-8")
     words = {word.strip("`.,:();") for word in readme.split()}
 

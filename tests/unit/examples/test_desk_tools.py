@@ -7,12 +7,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from refund_desk.desk import desk, make_desk
-from refund_desk.tools import get_order, refund_tool
 
 from answerable import EffectKey, NotDone, Secret, Tool, ToolFailed
 from answerable.gates.schema import Refused, accept
 from answerable.kernel.tool import EffectClass, WriteMode
+from refund_desk.desk import desk, make_desk
+from refund_desk.tools import get_order, refund_tool
 
 if TYPE_CHECKING:
     from refund_desk.shop import Refund, Shop
@@ -41,6 +41,7 @@ def create_refund() -> Tool:
 
 
 def test_reading_drafting_and_sending_are_apart() -> None:
+    """And what only people and checks use is not offered to a model."""
     classes = {name: tool.spec.effect_class for name, tool in desk.all_tools().items()}
 
     assert classes == {
@@ -57,6 +58,7 @@ def test_reading_drafting_and_sending_are_apart() -> None:
 
 
 def test_every_write_says_what_it_can_change_at_most() -> None:
+    """What is undeclared would count as unbounded."""
     assert all(tool.spec.impact for tool in desk.all_tools().values() if tool.spec.is_write)
 
 
@@ -66,6 +68,7 @@ def test_no_result_of_the_shop_is_trusted() -> None:
 
 
 def test_the_token_and_the_key_are_never_shown_to_a_model() -> None:
+    """They are injected when the call is performed."""
     for tool in desk.all_tools().values():
         assert not {"shop", "shop_token", "key"} & set(tool.spec.parameters()["properties"])
 
@@ -85,6 +88,7 @@ def test_what_the_refund_promises_depends_on_the_shop() -> None:
 
 
 def test_a_refund_is_made_and_can_be_taken_back(shop: Shop, token: Secret, create_refund: Tool) -> None:
+    """The refund names its own undo."""
     made: Refund = perform(create_refund, shop, token, **GOOD)
     assert create_refund.undo is not None
 
@@ -122,11 +126,13 @@ def test_a_refund_is_made_and_can_be_taken_back(shop: Shop, token: Secret, creat
     ],
 )
 def test_what_is_no_refund_is_refused_before_anything_else(name: str, value: object) -> None:
+    """Look-alikes, lists, fractions of cents, too much, too many fields."""
     with pytest.raises(Refused):
         accept(refund_tool(honours_keys=True).spec, GOOD | {name: value})
 
 
 def test_a_timeout_means_maybe_and_a_refusal_means_no(shop: Shop, token: Secret, create_refund: Tool) -> None:
+    """The runtime must not take one for the other."""
     with pytest.raises(NotDone) as refused:
         perform(create_refund, shop, token, **GOOD | {"order_id": "O-9999"})
     shop.set_fault("refund", "O-1001", "unavailable")
@@ -148,6 +154,7 @@ def test_a_timeout_means_maybe_and_a_refusal_means_no(shop: Shop, token: Secret,
 
 
 def test_an_error_never_quotes_the_token(shop: Shop) -> None:
+    """Errors are shown to models and kept."""
     with pytest.raises(NotDone) as caught:
         perform(refund_tool(honours_keys=True), shop, Secret("sesame-0815"), **GOOD)
 
@@ -158,7 +165,7 @@ def test_an_error_never_quotes_the_token(shop: Shop) -> None:
 def test_the_probe_tells_a_lost_reply_from_a_lost_request(
     forgetful: Shop, token: Secret, fault: Any, *, is_found: bool
 ) -> None:
-    """This is what makes a second try safe where the shop does not know keys."""
+    """Knowing which makes a second try safe where the shop does not know keys."""
     careful = refund_tool(honours_keys=False)
     forgetful.set_fault("refund", "O-1001", fault)
     with pytest.raises(ToolFailed):
@@ -174,5 +181,6 @@ def test_the_probe_tells_a_lost_reply_from_a_lost_request(
 
 
 def test_a_read_that_finds_nothing_says_so(shop: Shop) -> None:
+    """In words that a model can use."""
     with pytest.raises(ToolFailed, match="no order O-9999"):
         get_order.function("O-9999", shop=shop)

@@ -36,6 +36,7 @@ def ask(model: ModelPort, *texts: str, tools: tuple[ToolOffer, ...] = ()) -> Mod
 
 
 def test_every_reply_says_that_a_program_made_it() -> None:
+    """Nobody may take it for a model's."""
     reply = ask(ScriptedModel("echo", echo), "hello")
 
     assert reply.is_scripted
@@ -51,6 +52,7 @@ def test_the_same_messages_get_the_same_reply_from_another_host() -> None:
 
 
 def test_the_mood_lasts_for_a_task_and_differs_between_tasks_and_seeds() -> None:
+    """Without the host remembering anything."""
     model = ScriptedModel("echo", echo, 7)
 
     def mood(model: ScriptedModel, *texts: str) -> str:
@@ -62,6 +64,7 @@ def test_the_mood_lasts_for_a_task_and_differs_between_tasks_and_seeds() -> None
 
 
 def test_a_task_with_an_id_is_known_by_it_however_it_is_laid_out() -> None:
+    """White space and order do not change a mood."""
     model = ScriptedModel("echo", echo)
 
     assert ask(model, '{"id":"T-1","text":"a"}') == ask(model, '{"text":"a","id":"T-1"}')
@@ -70,6 +73,7 @@ def test_a_task_with_an_id_is_known_by_it_however_it_is_laid_out() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '"id"', "{", '{"x":1}', "\ud800"])
 def test_any_text_is_a_task(text: str) -> None:
+    """Even none, and even half a character."""
     model = ScriptedModel("echo", echo)
 
     assert ask(model, text).text.startswith("1 ")
@@ -78,6 +82,7 @@ def test_any_text_is_a_task(text: str) -> None:
 
 
 def test_calls_get_ids_that_no_two_of_a_conversation_share() -> None:
+    """Each answer finds its call."""
     model = ScriptedModel("echo", echo)
 
     first = ask(model, "hello", tools=(LOOK_UP, LOOK_UP))
@@ -87,6 +92,7 @@ def test_calls_get_ids_that_no_two_of_a_conversation_share() -> None:
 
 
 def test_tokens_are_counted_within_the_bound_and_cost_nothing() -> None:
+    """So budgets hold, and nothing is billed."""
     model = ScriptedModel("echo", echo)
     request = ModelRequest(
         model="scripted:echo", messages=(Message(role="user", text="ü" * 400),), tools=(LOOK_UP,)

@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal, InvalidOperation
 from enum import Enum
 from typing import TYPE_CHECKING, NoReturn, cast
-from uuid import UUID
 
 from answerable.gates.policy.schema import LONG_MAX, LONG_MIN
 from answerable.gates.policy.shape import Record, SetOf
@@ -145,15 +144,14 @@ def _only_known(what: str, given: Iterable[str], known: set[str]) -> None:
 
 
 def _string(value: object, place: str) -> str:
-    text = str(value) if isinstance(value, UUID) else value
-    if not isinstance(text, str):
+    if not isinstance(value, str):
         _wrong(value, "text", place)
-    if not text.isascii():
+    if not value.isascii():
         try:
-            text.encode()
+            value.encode()
         except UnicodeEncodeError:
             _refuse(f"{place} holds a lone surrogate")
-    return text
+    return value
 
 
 def _long(value: object, place: str) -> int:

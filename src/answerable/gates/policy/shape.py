@@ -29,7 +29,6 @@ from typing import (
     get_type_hints,
     is_typeddict,
 )
-from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -84,7 +83,7 @@ DATETIME = Scalar("datetime")
 
 # In this order: `bool` is an `int` to Python, and must not become one here.
 _PLAIN: tuple[tuple[tuple[type, ...], Scalar], ...] = (
-    ((str, UUID), STRING),
+    ((str,), STRING),
     ((bool,), BOOL),
     ((int,), LONG),
     ((Decimal,), DECIMAL),

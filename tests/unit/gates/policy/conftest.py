@@ -151,7 +151,9 @@ class Desk:
         }
         return load_bundle(sources, **(given | options))
 
-    def refund(self, amount: str = "20.00", *, arguments: dict[str, Any] | None = None, **changes: Any) -> PolicyRequest:
+    def refund(
+        self, amount: str = "20.00", *, arguments: dict[str, Any] | None = None, **changes: Any
+    ) -> PolicyRequest:
         """A request for a refund, harmless unless changed."""
         given = {"order_id": "A-1", "amount_usd": Decimal(amount), "reason": "broken"} | (arguments or {})
         request = PolicyRequest(
@@ -160,7 +162,9 @@ class Desk:
             on_behalf_of="user-1",
             tool=self.create_refund,
             arguments=RefundArguments(**given),
-            labels={name: Label(is_trusted=True, sources=("ticket",)) for name in RefundArguments.model_fields},
+            labels={
+                name: Label(is_trusted=True, sources=("ticket",)) for name in RefundArguments.model_fields
+            },
             facts={"order": self.order, "customer": None},
             totals={"refunded": TotalValue(amount=Decimal("20.00"), count=0)},
             now_us=int(NOON.timestamp()) * 1_000_000,

@@ -65,8 +65,10 @@ CANNOT_FIRE = [
     'when { context.run.calls_before > 3 && context.run.calls_before < 2 && context.args.reason == "x" }',
     "when { context.run.calls_before + 9223372036854775807 + 9223372036854775807 > 0 && context.run.calls_before > 0 }",
     # Each half holds by itself, but the first one fails with an overflow wherever the second one holds.
-    "when { context.run.calls_before > 0 && (context.run.calls_before + 9223372036854775807 < 0"
-    ' || context.args.order_id == "a") }',
+    (
+        "when { context.run.calls_before > 0 && (context.run.calls_before + 9223372036854775807 < 0"
+        ' || context.args.order_id == "a") }'
+    ),
     'when { ip("10.0.0.1").isLoopback() }',
 ]
 
@@ -76,7 +78,9 @@ def test_a_rule_that_can_fire_is_accepted(desk: Desk, condition: str) -> None:
     """P6, P7, P8: with brackets, negation, boundaries, absent parts, sets, times: a case is found for each."""
     scope = 'principal, action == Action::"create_refund", resource'
 
-    bundle = desk.load(f'@id("mine") @text("x") forbid ({scope}) {condition};', tool_sets={"other": ["send_reply"]})
+    bundle = desk.load(
+        f'@id("mine") @text("x") forbid ({scope}) {condition};', tool_sets={"other": ["send_reply"]}
+    )
 
     assert bundle.rules[-1].id == "mine"
 
@@ -86,14 +90,20 @@ def test_a_rule_that_cannot_fire_is_refused(desk: Desk, condition: str) -> None:
     """It looks like a guard and is none."""
     scope = 'principal, action == Action::"create_refund", resource'
 
-    with pytest.raises(PolicyError, match=r"more\.cedar:1: rule `mine`: it could not be shown to fire for `create_refund`"):
+    with pytest.raises(
+        PolicyError, match=r"more\.cedar:1: rule `mine`: it could not be shown to fire for `create_refund`"
+    ):
         desk.load(f'@id("mine") @text("x") forbid ({scope}) {condition};')
 
 
 def test_a_permit_that_permits_nothing_is_refused(desk: Desk) -> None:
     """It would only deny, but nobody writes a permit for that."""
-    with pytest.raises(PolicyError, match="rule `mine`: it could not be shown to permit anything for `get_order`"):
-        desk.load('@id("mine") @text("x") permit (principal, action == Action::"get_order", resource) when { false };')
+    with pytest.raises(
+        PolicyError, match="rule `mine`: it could not be shown to permit anything for `get_order`"
+    ):
+        desk.load(
+            '@id("mine") @text("x") permit (principal, action == Action::"get_order", resource) when { false };'
+        )
 
 
 def test_every_tool_that_a_rule_names_has_to_be_reached(desk: Desk) -> None:

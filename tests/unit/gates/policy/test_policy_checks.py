@@ -46,10 +46,26 @@ def check(desk: Desk, text: str, message: str, hint: str, **options: Any) -> Non
         ("when { context.now.hour == 5 }", "`context.now.hour` does not exist", "there is none here"),
         ('when { principal.tennant == "a" }', "`principal.tennant` does not exist", "did you mean `tenant`?"),
         ('when { action.kind == "a" }', "`action.kind` does not exist", "there is none here"),
-        ("when { resource has risk }", "`resource.risk` does not exist", "known here: `data_class`, `effect_class`"),
-        ('when { context.args.extra.x == "1" }', "`context.args.extra` cannot be read by a rule", "change its type"),
-        ("when { context.facts.order.weight > 1 }", "a float has no exact form; use Decimal", "change its type"),
-        ('when { context.args.amount_usd.value > "5" }', "`context.args.amount_usd.value` does not exist", "none"),
+        (
+            "when { resource has risk }",
+            "`resource.risk` does not exist",
+            "known here: `data_class`, `effect_class`",
+        ),
+        (
+            'when { context.args.extra.x == "1" }',
+            "`context.args.extra` cannot be read by a rule",
+            "change its type",
+        ),
+        (
+            "when { context.facts.order.weight > 1 }",
+            "a float has no exact form; use Decimal",
+            "change its type",
+        ),
+        (
+            'when { context.args.amount_usd.value > "5" }',
+            "`context.args.amount_usd.value` does not exist",
+            "none",
+        ),
     ],
 )
 def test_a_field_that_does_not_exist_is_refused(desk: Desk, condition: str, message: str, hint: str) -> None:
@@ -65,8 +81,16 @@ def test_a_field_that_does_not_exist_is_refused(desk: Desk, condition: str, mess
         ("when { context.args.order_id == 5 }", "not compatible", "answerable policy schema"),
         ('when { context.args.note == "x" }', "optional attribute `args.note`", "ask first"),
         ('when { context.facts.customer.tier == "x" }', "optional attribute", "ask first"),
-        ('when { context.args.amount_usd.greaterThan(decimal("1.23456")) }', "1.23456", "answerable policy schema"),
-        ("when { context.args.reason.greaterThan(context.args.reason) }", "String", "answerable policy schema"),
+        (
+            'when { context.args.amount_usd.greaterThan(decimal("1.23456")) }',
+            "1.23456",
+            "answerable policy schema",
+        ),
+        (
+            "when { context.args.reason.greaterThan(context.args.reason) }",
+            "String",
+            "answerable policy schema",
+        ),
         ('when { context.now < datetime("2026-13-01") }', "2026-13-01", "answerable policy schema"),
     ],
 )
@@ -86,16 +110,32 @@ def test_a_field_that_only_one_tool_has_must_be_asked_for_first(desk: Desk) -> N
 @pytest.mark.parametrize(
     ("scope", "message", "hint"),
     [
-        ('principal, action == Action::"create_refnd", resource', '`Action::"create_refnd"`', "`create_refund`"),
+        (
+            'principal, action == Action::"create_refnd", resource',
+            '`Action::"create_refnd"`',
+            "`create_refund`",
+        ),
         ('principal, action == Action::"Create_Refund", resource', "does not exist", "`create_refund`"),
         ('principal, action in [Action::"reed"], resource', '`Action::"reed"` does not exist', "`read`"),
         ('principal == Agent::"dsk", action, resource', '`Agent::"dsk"` does not exist', "`desk`"),
         ('principal in Role::"suport", action, resource', '`Role::"suport"` does not exist', "`support`"),
         ('principal, action, resource in ToolSet::"mony"', '`ToolSet::"mony"` does not exist', "`money`"),
-        ('principal, action, resource == Tool::"zzz"', '`Tool::"zzz"` does not exist', "known here: `create_refund`"),
-        ('principal == User::"me", action, resource', "there is no entity type `User`", "known here: `Action`"),
+        (
+            'principal, action, resource == Tool::"zzz"',
+            '`Tool::"zzz"` does not exist',
+            "known here: `create_refund`",
+        ),
+        (
+            'principal == User::"me", action, resource',
+            "there is no entity type `User`",
+            "known here: `Action`",
+        ),
         ("principal is Agnt, action, resource", "there is no entity type `Agnt`", "did you mean `Agent`?"),
-        ('principal is Agent in Role::"x", action, resource', '`Role::"x"` does not exist', "known here: `support`"),
+        (
+            'principal is Agent in Role::"x", action, resource',
+            '`Role::"x"` does not exist',
+            "known here: `support`",
+        ),
     ],
 )
 def test_a_name_that_does_not_exist_is_refused(desk: Desk, scope: str, message: str, hint: str) -> None:
@@ -134,15 +174,29 @@ def test_a_group_is_reached_with_in(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("condition", "message", "hint"),
     [
-        ('when { context.facts.order.status == "opne" }', '`context.facts.order.status` is never "opne"', "`open`"),
+        (
+            'when { context.facts.order.status == "opne" }',
+            '`context.facts.order.status` is never "opne"',
+            "`open`",
+        ),
         ('when { context.facts.order.status != "PAID" }', "is never", "`paid`"),
-        ('when { ["paid", "cancelled"].contains(context.facts.order.status) }', 'never "cancelled"', "known here"),
+        (
+            'when { ["paid", "cancelled"].contains(context.facts.order.status) }',
+            'never "cancelled"',
+            "known here",
+        ),
         ('when { "ful" == context.run.autonomy }', 'is never "ful"', "did you mean `full`?"),
-        ('when { resource.data_class == "pii" }', '`resource.data_class` is never "pii"', "known here: `internal`"),
+        (
+            'when { resource.data_class == "pii" }',
+            '`resource.data_class` is never "pii"',
+            "known here: `internal`",
+        ),
         ('when { resource.effect_class == "read" }', 'is never "read"', "known here: `write`"),
     ],
 )
-def test_a_value_that_is_not_on_a_closed_list_is_refused(desk: Desk, condition: str, message: str, hint: str) -> None:
+def test_a_value_that_is_not_on_a_closed_list_is_refused(
+    desk: Desk, condition: str, message: str, hint: str
+) -> None:
     """P10: `'drop'` against `DROP`: where the type closes the list, a value off it can never match."""
     check(desk, forbid(condition), message, hint)
 
@@ -164,7 +218,9 @@ def test_a_rule_may_wait_for_the_first_tool_of_its_group(desk: Desk) -> None:
 
 def test_tools_that_no_permit_covers_are_listed(desk: Desk) -> None:
     """They are denied; that is fine, and worth knowing."""
-    text = '@id("r") @text("x") permit (principal == Agent::"intern", action == Action::"get_order", resource);'
+    text = (
+        '@id("r") @text("x") permit (principal == Agent::"intern", action == Action::"get_order", resource);'
+    )
 
     assert desk.load(only=text).unreachable == ("create_refund", "find_customer", "send_reply")
     assert desk.load().unreachable == ()
@@ -203,7 +259,9 @@ def test_tools_that_cannot_be_told_apart_are_refused(desk: Desk) -> None:
     with pytest.raises(PolicyError, match="a tool cannot be called `write`"):
         desk.load(tools=[replace(desk.get_order, name="write")])
     with pytest.raises(PolicyError, match="fact `order` is read with `nothing`, which is no tool here"):
-        desk.load(tools=[replace(desk.get_order, facts=(FactSpec(name="order", tool="nothing", arguments={}),))])
+        desk.load(
+            tools=[replace(desk.get_order, facts=(FactSpec(name="order", tool="nothing", arguments={}),))]
+        )
     with pytest.raises(PolicyError, match="the tools cannot be described to Cedar"):
         desk.load(tools=[*desk.tools, replace(desk.get_order, name="a\x01b")])
 
@@ -226,7 +284,10 @@ def test_the_validator_is_tried_at_load(desk: Desk, monkeypatch: pytest.MonkeyPa
         def is_valid(self, _context: object) -> bool:
             return self.answer
 
-    for answer, message in ((True, r"a wrong `context\.no_such_name` is accepted"), (False, "a sound context is refused")):
+    for answer, message in (
+        (True, r"a wrong `context\.no_such_name` is accepted"),
+        (False, "a sound context is refused"),
+    ):
         monkeypatch.setattr("jsonschema_rs.validator_for", lambda _schema, answer=answer: Validator(answer))
         with pytest.raises(PolicyError, match=message):
             desk.load()

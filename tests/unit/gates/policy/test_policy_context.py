@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal, getcontext, localcontext
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
-from uuid import UUID
 
 import pytest
 
@@ -37,7 +36,9 @@ def context_of(desk: Desk, request: PolicyRequest) -> dict[str, Any]:
 
 def test_the_whole_context(desk: Desk) -> None:
     """Arguments, labels, facts, totals, the run and the time; absent options are not there at all."""
-    found = context_of(desk, desk.refund("20.5", labels={"order_id": Label(is_trusted=True, sources=("ticket",))}))
+    found = context_of(
+        desk, desk.refund("20.5", labels={"order_id": Label(is_trusted=True, sources=("ticket",))})
+    )
 
     untrusted = {"trusted": False, "sources": []}
     assert found == {
@@ -52,7 +53,12 @@ def test_the_whole_context(desk: Desk) -> None:
             "extra": untrusted,
         },
         "facts": {
-            "order": {"id": "A-1", "total_usd": "900.0000", "status": "paid", "placed": "2026-06-01T12:00:00.000Z"}
+            "order": {
+                "id": "A-1",
+                "total_usd": "900.0000",
+                "status": "paid",
+                "placed": "2026-06-01T12:00:00.000Z",
+            }
         },
         "totals": {"refunded": {"amount": "20.0000", "count": 0}},
         "run": {"autonomy": "capped", "on_behalf_of": "user-1", "calls_before": 0},
@@ -68,9 +74,15 @@ def test_the_whole_context(desk: Desk) -> None:
         ({"facts": {"ordre": None}}, "`ordre` is not a fact of this tool"),
         ({"facts": {"order": {"id": "A-1"}}}, "facts.order.total_usd is missing"),
         ({"totals": {}}, '"refunded" is a required property'),
-        ({"totals": {"refunded": TotalValue(amount=Decimal("0.00001"), count=0)}}, "more than four decimal places"),
+        (
+            {"totals": {"refunded": TotalValue(amount=Decimal("0.00001"), count=0)}},
+            "more than four decimal places",
+        ),
         ({"totals": {"refunded": TotalValue(amount=Decimal(1), count=2**63)}}, "totals.refunded.count"),
-        ({"totals": {"refunded": TotalValue(amount=Decimal(1), count=cast("int", "3"))}}, "totals.refunded.count"),
+        (
+            {"totals": {"refunded": TotalValue(amount=Decimal(1), count=cast("int", "3"))}},
+            "totals.refunded.count",
+        ),
         ({"labels": {"amuont": Label(is_trusted=True)}}, "amuont"),
         ({"labels": {"note": Label(is_trusted=cast("bool", "yes"))}}, "labels.note.trusted"),
         ({"labels": {"note": Label(is_trusted=True, sources=("\ud800",))}}, "lone surrogate"),
@@ -81,7 +93,9 @@ def test_the_whole_context(desk: Desk) -> None:
         ({"now_us": 10**30}, "now is beyond the years 1 to 9999"),
     ],
 )
-def test_a_request_that_does_not_fit_is_refused_and_denied(desk: Desk, changes: dict[str, Any], message: str) -> None:
+def test_a_request_that_does_not_fit_is_refused_and_denied(
+    desk: Desk, changes: dict[str, Any], message: str
+) -> None:
     """P14: missing, misspelt, of the wrong type: Cedar would skip a rule over it, so it never gets there."""
     request = replace(desk.refund(), **changes)
 
@@ -119,7 +133,7 @@ def test_a_decimal_is_exact(amount: str, text: str) -> None:
 )
 def test_a_decimal_that_cedar_cannot_hold_is_refused(amount: str) -> None:
     """P19: five places, too large, not a number."""
-    with pytest.raises(NotExpressible, match="^x: "):
+    with pytest.raises(NotExpressible, match=r"^x: "):
         encode(Decimal(amount), DECIMAL, "x")
 
 
@@ -141,7 +155,7 @@ def test_a_decimal_that_cedar_cannot_hold_is_refused(amount: str) -> None:
         ({"a": 1}, SetOf(STRING), "x is a dict, not a list"),
         (["a", 1], SetOf(STRING), r"x\[\] is a int, not text"),
         ("2026-01-01", DATETIME, "x is a str, not a date and time"),
-        (datetime(2026, 1, 1), DATETIME, "x has no time zone"),  # noqa: DTZ001
+        (datetime(2026, 1, 1), DATETIME, "x has no time zone"),
         (datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))), DATETIME, "x is beyond the years 1 to 9999"),
     ],
 )
@@ -159,11 +173,12 @@ def test_values_in_their_cedar_form() -> None:
 
     berlin = timezone(timedelta(hours=2))
 
-    assert encode(datetime(2026, 6, 1, 14, 0, 0, 123_999, berlin), DATETIME, "x") == "2026-06-01T12:00:00.123Z"
+    assert (
+        encode(datetime(2026, 6, 1, 14, 0, 0, 123_999, berlin), DATETIME, "x") == "2026-06-01T12:00:00.123Z"
+    )
     assert encode(date(2026, 6, 1), DATETIME, "x") == "2026-06-01T00:00:00.000Z"
     assert encode(datetime(9999, 12, 31, tzinfo=UTC), DATETIME, "x") == "9999-12-31T00:00:00.000Z"
     assert encode(Colour.RED, STRING, "x") == "red"
-    assert encode(UUID(int=0), STRING, "x") == "00000000-0000-0000-0000-000000000000"
     assert encode("Ünï", STRING, "x") == "Ünï"
     assert encode((2**63 - 1, -(2**63)), SetOf(LONG), "x") == [2**63 - 1, -(2**63)]
     assert encode(False, BOOL, "x") is False
@@ -171,7 +186,6 @@ def test_values_in_their_cedar_form() -> None:
 
 def test_a_typed_dict_is_read_like_a_model() -> None:
     """A missing part is refused unless it may be missing."""
-
     found = shape_of(Pet, "x", [])
 
     assert found is not None

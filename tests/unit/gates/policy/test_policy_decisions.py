@@ -46,7 +46,10 @@ def test_an_approval_is_no_permit(desk: Desk) -> None:
     bundle = desk.load()
 
     assert bundle.decide(desk.refund("600.00", agent="intern")).verdict is Verdict.DENY
-    assert bundle.decide(desk.refund("600.00", agent="intern"), frozenset({"refund-cap"})).verdict is Verdict.DENY
+    assert (
+        bundle.decide(desk.refund("600.00", agent="intern"), frozenset({"refund-cap"})).verdict
+        is Verdict.DENY
+    )
 
 
 def test_a_forbid_that_asks_leads_to_its_approvers(desk: Desk) -> None:
@@ -112,7 +115,9 @@ def test_an_argument_without_a_label_is_not_trusted(desk: Desk) -> None:
     assert decision.rules == ("untrusted-order",)
 
 
-def test_a_decision_that_rests_on_no_context_is_remembered(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decision_that_rests_on_no_context_is_remembered(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Per agent and tenant: the second time Cedar is not asked."""
     bundle = desk.load()
     first = bundle.decide(desk.read())
@@ -140,7 +145,9 @@ def test_a_remembered_decision_is_kept_apart_by_tenant(desk: Desk) -> None:
         ' when { principal.tenant == "closed" };'
     )
 
-    verdicts = [bundle.decide(desk.read(tenant=tenant)).verdict for tenant in ("acme", "closed", "acme", "closed")]
+    verdicts = [
+        bundle.decide(desk.read(tenant=tenant)).verdict for tenant in ("acme", "closed", "acme", "closed")
+    ]
 
     assert verdicts == [Verdict.ALLOW, Verdict.DENY, Verdict.ALLOW, Verdict.DENY]
 

@@ -28,8 +28,18 @@ def test_a_rule_can_be_quoted(desk: Desk) -> None:
     rules = {rule.id: rule for rule in desk.load().rules}
     cap = rules["refund-cap"]
 
-    assert (cap.effect, cap.decision, cap.approvers, cap.count) == ("forbid", "require_approval", ("finance", "lead"), 2)
-    assert (cap.text, cap.owner, cap.file, cap.line) == ("Refunds over 500 need a person", "", "desk.cedar", 13)
+    assert (cap.effect, cap.decision, cap.approvers, cap.count) == (
+        "forbid",
+        "require_approval",
+        ("finance", "lead"),
+        2,
+    )
+    assert (cap.text, cap.owner, cap.file, cap.line) == (
+        "Refunds over 500 need a person",
+        "",
+        "desk.cedar",
+        13,
+    )
     assert cap.actions == ("create_refund",)
     assert cap.source.startswith('@id("refund-cap")')
     assert cap.source.endswith("};")
@@ -42,7 +52,7 @@ def test_rules_keep_the_order_of_files_and_lines(desk: Desk) -> None:
     """Files by name, whatever order they are handed over in."""
     bundle = desk.load('@id("last") @text("x") permit (principal, action == Action::"get_order", resource);')
 
-    assert [rule.id for rule in bundle.rules][0] == "reads"
+    assert bundle.rules[0].id == "reads"
     assert bundle.rules[-1].id == "last"
 
 
@@ -62,10 +72,22 @@ def test_rules_are_told_apart_by_their_semicolons() -> None:
     [
         ("", "the policy has no rules", "write a `permit`"),
         ("// nothing here\n", "the policy has no rules", "write a `permit`"),
-        (f"\n\npermit {HEAD} when {{ context.x >< 1 }};", "only.cedar:3: this cannot be read: unexpected token", "a rule is"),
-        (f'@id("a") @text("x") permit {HEAD}', "only.cedar:1: this cannot be read: unexpected end", "a rule is"),
+        (
+            f"\n\npermit {HEAD} when {{ context.x >< 1 }};",
+            "only.cedar:3: this cannot be read: unexpected token",
+            "a rule is",
+        ),
+        (
+            f'@id("a") @text("x") permit {HEAD}',
+            "only.cedar:1: this cannot be read: unexpected end",
+            "a rule is",
+        ),
         (f'@id("a") @text("x permit {HEAD};', "only.cedar:1: this cannot be read", "a rule is"),
-        (f'@id("a") @id("b") permit {HEAD};', "only.cedar:1: this cannot be read: duplicate annotation", "a rule is"),
+        (
+            f'@id("a") @id("b") permit {HEAD};',
+            "only.cedar:1: this cannot be read: duplicate annotation",
+            "a rule is",
+        ),
         (f'@text("x") permit {HEAD};', "only.cedar:1: a rule: needs an `@id`", "letters, digits"),
         (f'@id @text("x") permit {HEAD};', "only.cedar:1: a rule: needs an `@id`", "letters, digits"),
         (f'@id("a b") @text("x") permit {HEAD};', "rule `a b`: this is not a usable id", "letters, digits"),
@@ -73,18 +95,38 @@ def test_rules_are_told_apart_by_their_semicolons() -> None:
         (f'@id("a") @text("  ") permit {HEAD};', "rule `a`: needs a `@text`", "in plain words"),
         (f'@id("a") @text("x\\ny") permit {HEAD};', "its `@text` is not plain", "one line"),
         (f'@id("a") @text("{"x" * 301}") permit {HEAD};', "its `@text` is not plain", "300"),
-        (f'@id("a") @text("x") @aprove("true") permit {HEAD};', "unknown annotation `@aprove`", "did you mean `approvers`"),
+        (
+            f'@id("a") @text("x") @aprove("true") permit {HEAD};',
+            "unknown annotation `@aprove`",
+            "did you mean `approvers`",
+        ),
         (f'@id("a") @text("x") @zzz permit {HEAD};', "unknown annotation `@zzz`", "known here: `approvers`"),
-        (f'@id("a") @text("x") @decision("deny") permit {HEAD};', "a permit has no `@decision`", "put it on the `forbid`"),
-        (f'@id("a") @text("x") @decision("allow") forbid {HEAD};', '`@decision("allow")` is unknown', "known here"),
+        (
+            f'@id("a") @text("x") @decision("deny") permit {HEAD};',
+            "a permit has no `@decision`",
+            "put it on the `forbid`",
+        ),
+        (
+            f'@id("a") @text("x") @decision("allow") forbid {HEAD};',
+            '`@decision("allow")` is unknown',
+            "known here",
+        ),
         (
             f'@id("a") @text("x") @decision("require_aproval") forbid {HEAD};',
             "is unknown",
             "did you mean `require_approval`?",
         ),
-        (f'@id("a") @text("x") @approvers("b") forbid {HEAD};', "`@approvers` says nothing here", "goes with"),
+        (
+            f'@id("a") @text("x") @approvers("b") forbid {HEAD};',
+            "`@approvers` says nothing here",
+            "goes with",
+        ),
         (f'@id("a") @text("x") @count("2") permit {HEAD};', "`@count` says nothing here", "goes with"),
-        (f'@id("a") @text("x") @decision("require_approval") forbid {HEAD};', "who may say yes", "list roles once"),
+        (
+            f'@id("a") @text("x") @decision("require_approval") forbid {HEAD};',
+            "who may say yes",
+            "list roles once",
+        ),
         (
             f'@id("a") @text("x") @decision("require_approval") @approvers("b,,c") forbid {HEAD};',
             "who may say yes",
@@ -103,7 +145,11 @@ def test_rules_are_told_apart_by_their_semicolons() -> None:
             )
             for count in ("0", "10", "-1", "two", "", "²")
         ),
-        ('@id("a") @text("x") permit (principal == ?principal, action, resource);', "belong to a template", "name the agent"),
+        (
+            '@id("a") @text("x") permit (principal == ?principal, action, resource);',
+            "belong to a template",
+            "name the agent",
+        ),
         (
             f'@id("a") @text("x") permit {HEAD};\n@id("a") @text("y") permit {HEAD};',
             "only.cedar:2: rule `a`: this id is taken by only.cedar:1",
@@ -111,7 +157,9 @@ def test_rules_are_told_apart_by_their_semicolons() -> None:
         ),
     ],
 )
-def test_a_fault_is_refused_with_its_place_and_a_way_out(desk: Desk, text: str, message: str, hint: str) -> None:
+def test_a_fault_is_refused_with_its_place_and_a_way_out(
+    desk: Desk, text: str, message: str, hint: str
+) -> None:
     """P9, P13: a syntax error, a typo or half an annotation never loads as something weaker."""
     found = refusal(desk, text)
 
@@ -125,7 +173,9 @@ def test_an_id_is_taken_across_files(desk: Desk) -> None:
         desk.load('@id("reads") @text("x") permit (principal, action, resource);')
 
 
-def test_rules_that_cedar_reads_otherwise_than_we_do_are_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_that_cedar_reads_otherwise_than_we_do_are_refused(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The whole file is read once more in one piece: no rule may be lost between the two readings."""
     really_read = cedar.read_policies
 

@@ -38,9 +38,11 @@ GUARDED = cedar.PolicySet.from_str(
 )
 
 
-def ask_cedar(context: dict[str, Any], attributes: dict[str, Any], schema: cedar.Schema | None) -> tuple[str, int]:
+def ask_cedar(
+    context: dict[str, Any], attributes: dict[str, Any], schema: cedar.Schema | None
+) -> tuple[str, int]:
     """What bare Cedar says, and with how many errors: without a schema where none is given."""
-    import cedarpy  # noqa: PLC0415 - the traps are Cedar's, so they are shown without our code
+    import cedarpy
 
     agent = {"type": "Agent", "id": "a"}
     entities = json.dumps([{"uid": agent, "attrs": attributes, "parents": []}])
@@ -50,7 +52,9 @@ def ask_cedar(context: dict[str, Any], attributes: dict[str, Any], schema: cedar
         "resource": agent,
         "context": json.dumps(context),
     }
-    result: Any = cedarpy.is_authorized(request, GUARDED, cedarpy.Entities.from_json_str(entities, schema), schema)  # pyright: ignore[reportUnknownMemberType]
+    result: Any = cedarpy.is_authorized(
+        request, GUARDED, cedarpy.Entities.from_json_str(entities, schema), schema
+    )  # pyright: ignore[reportUnknownMemberType]
     return result.decision.value, len(result.diagnostics.errors)
 
 
@@ -79,7 +83,7 @@ def test_entities_are_always_read_under_the_schema(desk: Desk) -> None:
     """An attribute that the schema does not know, or of the wrong type, never becomes an entity of ours."""
     bundle = desk.load()
     bundle.decide(desk.refund())
-    where = next(each for each in bundle._places.slices.values() if each.tool.spec is desk.create_refund)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    where = next(each for each in bundle._places.slices.values() if each.tool.spec is desk.create_refund)  # pyright: ignore[reportPrivateUsage]
     text = entities_text(where.tool, Asked("desk", "acme", ("support",), ()))
     cedar.read_entities(text, where.schema)
 
@@ -93,7 +97,9 @@ def test_a_tenant_that_cannot_be_written_is_denied(desk: Desk) -> None:
     assert desk.load().decide(desk.refund(tenant="\ud800")).verdict is Verdict.DENY
 
 
-@pytest.mark.parametrize("amount", ["60000", "9,999", "1e9", "９９９９", " 9999", 9999.0, float("nan"), True, None])  # noqa: RUF001
+@pytest.mark.parametrize(
+    "amount", ["60000", "9,999", "1e9", "９９９９", " 9999", 9999.0, float("nan"), True, None]
+)
 def test_an_amount_of_the_wrong_type_never_passes(desk: Desk, amount: object) -> None:
     """P2, P3, P19: the schema gate refuses it; and if it ever got past, the policy gate does too."""
     with pytest.raises(ValidationError):
@@ -123,7 +129,9 @@ def test_brackets_and_negation_mean_what_they_say(desk: Desk, condition: str) ->
         f'@id("cap") @text("x") forbid ({REFUND}) {condition};'
     )
 
-    verdicts = [bundle.decide(desk.refund(amount)).verdict for amount in ("0.01", "500.00", "500.0001", "20000.00")]
+    verdicts = [
+        bundle.decide(desk.refund(amount)).verdict for amount in ("0.01", "500.00", "500.0001", "20000.00")
+    ]
 
     assert verdicts == [Verdict.ALLOW, Verdict.ALLOW, Verdict.DENY, Verdict.DENY]
 
@@ -137,7 +145,9 @@ def test_a_negative_bound_is_a_bound(desk: Desk) -> None:
     arguments = desk.refund().arguments
 
     verdicts = [
-        bundle.decide(replace(desk.refund(), arguments=arguments.model_copy(update={"amount_usd": Decimal(each)}))).verdict
+        bundle.decide(
+            replace(desk.refund(), arguments=arguments.model_copy(update={"amount_usd": Decimal(each)}))
+        ).verdict
         for each in ("-1.00", "-1.0001", "-5")
     ]
 
@@ -154,7 +164,9 @@ def test_nothing_is_allowed_by_default(desk: Desk) -> None:
     """P12: an empty policy does not load, and one without a fitting permit denies."""
     with pytest.raises(PolicyError, match="the policy has no rules"):
         desk.load(only="  \n// all commented out\n")
-    bundle = desk.load(only='@id("r") @text("x") permit (principal, action == Action::"get_order", resource);')
+    bundle = desk.load(
+        only='@id("r") @text("x") permit (principal, action == Action::"get_order", resource);'
+    )
 
     assert bundle.decide(desk.refund()).verdict is Verdict.DENY
     assert bundle.decide(desk.reply("a@b.example")).verdict is Verdict.DENY
@@ -179,7 +191,12 @@ def test_text_is_compared_as_it_is(desk: Desk) -> None:
     )
 
     assert bundle.decide(desk.reply("kunde@corp.example")).verdict is Verdict.ALLOW
-    for other in ("Kunde@corp.example", "kundе@corp.example", "kunde@corp.example\u200b", "kunde@cörp.example"):  # noqa: RUF001
+    for other in (
+        "Kunde@corp.example",
+        "kundе@corp.example",
+        "kunde@corp.example\u200b",
+        "kunde@cörp.example",
+    ):
         assert bundle.decide(desk.reply(other)).verdict is Verdict.DENY
 
 
@@ -210,7 +227,9 @@ def test_splitting_an_amount_gains_nothing(desk: Desk) -> None:
         ' when { context.totals.refunded.amount.greaterThan(decimal("500.00")) };'
     )
 
-    decision = bundle.decide(desk.refund("20.00", totals={"refunded": TotalValue(amount=Decimal("510.00"), count=2)}))
+    decision = bundle.decide(
+        desk.refund("20.00", totals={"refunded": TotalValue(amount=Decimal("510.00"), count=2)})
+    )
 
     assert decision.rules == ("day",)
 

@@ -1,0 +1,55 @@
+# Everything here needs Python 3.11 and make; the rest is set up in .venv by the first target that needs it.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+BENCH := .venv-bench
+JOBS ?= 2
+
+.PHONY: help demo test test-slow check fix bench lock clean docs-check
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: set PYTHON=... to a Python 3.11 or later" >&2; exit 3; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing what is locked in requirements.lock ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(VENV)/.installed  ## a support agent works through a batch of tickets under real controls
+	@$(BIN)/answerable demo
+
+test: $(VENV)/.installed  ## the tests, under five minutes on two cores
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests bench/tests
+
+check: $(VENV)/.installed  ## lint, types, layers, documentation
+	@$(BIN)/ruff format --check --quiet src tests bench examples || { echo "run make fix" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet src tests bench examples
+	@$(BIN)/basedpyright --level error
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/python -m pytest -p no:randomly tests/test_tidy.py
+
+fix: $(VENV)/.installed  ## format, and fix what can be fixed
+	@$(BIN)/ruff check --fix --quiet src tests bench examples || true
+	@$(BIN)/ruff format --quiet src tests bench examples
+
+coverage: $(VENV)/.installed  ## line and branch coverage of kernel and gates: all of it
+	@$(BIN)/python -m pytest -p no:randomly tests/unit tests/property --cov=answerable.kernel --cov=answerable.gates --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
+
+$(BENCH)/.installed: pyproject.toml
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --group bench -e .
+	@touch $@
+
+bench: $(BENCH)/.installed  ## our figures beside the peers', interleaved in one run
+	@$(BENCH)/bin/python -m bench.harness steps
+	@$(BENCH)/bin/python -m bench.harness growth
+
+lock:  ## pin every dependency with its hashes, and no index address
+	@$(BIN)/uv pip compile pyproject.toml --group dev --extra models --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade --quiet --output-file requirements.lock
+
+clean:  ## remove what was made, but no journal
+	rm -rf $(VENV) $(BENCH) .pytest_cache .ruff_cache .hypothesis .coverage dist build

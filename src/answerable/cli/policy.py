@@ -1,0 +1,69 @@
+"""`answerable policy check`: whether a project's rules can be loaded, and what they leave open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from answerable.cli.common import FAILED, AsJson, ProjectDir, print_json, talk
+
+app = typer.Typer(help="The rules of a project.", no_args_is_help=True)
+AgentName = Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Only this agent's rules.")]
+
+
+@app.callback()
+def policy() -> None:
+    """The rules of a project."""
+
+
+@app.command("check")
+def check(project_dir: ProjectDir = None, agent: AgentName = None, *, as_json: AsJson = False) -> None:
+    """Load the rules as a run would.
+
+    Names, types, and whether every rule can fire. Exits 1 where they cannot be loaded.
+    """
+    from answerable.errors import ConfigError, PolicyError  # noqa: PLC0415
+    from answerable.project import load_project  # noqa: PLC0415
+
+    project = load_project(project_dir or Path())
+    if agent is not None and agent not in project.agents:
+        raise ConfigError(f"the project has no agent `{agent}`", hint=f"it has {', '.join(project.agents)}")
+    said: list[dict[str, Any]] = []
+    for name in [agent] if agent else list(project.agents):
+        try:
+            bundle = project.bundle(name)
+        except PolicyError as error:
+            said.append({"agent": name, "is_ok": False, "error": error.args[0], "hint": error.hint})
+            continue
+        said.append(
+            {
+                "agent": name,
+                "is_ok": True,
+                "digest": bundle.digest,
+                "rules": [rule.id for rule in bundle.rules],
+                "unreachable": list(bundle.unreachable),
+                "idle": list(bundle.idle),
+            }
+        )
+    is_ok = all(each["is_ok"] for each in said)
+    if as_json:
+        print_json({"is_ok": is_ok, "agents": said})
+    else:
+        for each in said:
+            _say(each)
+    raise typer.Exit(0 if is_ok else FAILED)
+
+
+def _say(each: dict[str, Any]) -> None:
+    if not each["is_ok"]:
+        typer.echo(f"✗ {each['agent']}: {each['error']}")
+        if each["hint"]:
+            talk(f"hint: {each['hint']}")
+        return
+    typer.echo(f"✓ {each['agent']}: {len(each['rules'])} rules, digest {each['digest'][:12]}")
+    for tool in each["unreachable"]:
+        typer.echo(f"  `{tool}`: no rule permits it, so every call of it is denied")
+    for rule in each["idle"]:
+        typer.echo(f"  `{rule}`: guards a group of tools that has none yet")

@@ -1,0 +1,128 @@
+"""`answerable resume`: drive open runs on, or lift a halt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from answerable.cli.common import (
+    AsJson,
+    DataDir,
+    Db,
+    find_project,
+    find_run,
+    journal_url,
+    opened,
+    print_json,
+    run_async,
+    talk,
+    usage,
+)
+from answerable.cli.run import Concurrency, Durability, Model  # noqa: TC001 - typer reads annotations
+
+What = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[WHAT]", help="A halt to lift (all, agent:NAME, tool:NAME, run:ID), or one RUN to drive."
+    ),
+]
+All = Annotated[bool, typer.Option("--all", help="Drive every open run. Safe to repeat.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why a halt is lifted.")]
+Project = Annotated[
+    Path | None,
+    typer.Option("--project", metavar="DIR", help="The project's folder; default: --dir, or here."),
+]
+
+
+def resume(  # noqa: PLR0913 - the options of a command
+    what: What = None,
+    project_dir: Project = None,
+    data: DataDir = None,
+    db: Db = None,
+    model: Model = None,
+    concurrency: Concurrency = 8,
+    durability: Durability = "full",
+    reason: Reason = "resumed",
+    *,
+    everything: All = False,
+    as_json: AsJson = False,
+) -> None:
+    """Drive open runs on, or lift a halt.
+
+    `resume --all` is what to do after a crash, after an approval, and in doubt: each open run goes on from
+    what the journal says, effects in doubt are settled first, and runs that wait stay as they are. `resume all`
+    is another thing: it lifts the halt of everything. `resume all --all` does both.
+    """
+    is_scope = what is not None and (what == "all" or what.partition(":")[0] in ("agent", "tool", "run"))
+    if what is None and not everything:
+        raise usage("say what to resume: --all, a run, or the halt to lift")
+    if what is not None and not is_scope and everything:
+        raise usage("either --all or one run")
+    code = 0
+    if what is not None and is_scope:
+        run_async(_lift(what, reason, db, project_dir or data, as_json=as_json and not everything))
+    if everything or not is_scope:
+        work = _drive(
+            None if is_scope else what,
+            project_dir,
+            data,
+            db,
+            model,
+            concurrency=concurrency,
+            durability=durability,
+            as_json=as_json,
+        )
+        code = run_async(work)
+    raise typer.Exit(code)
+
+
+async def _lift(scope: str, reason: str, db: str | None, directory: Path | None, *, as_json: bool) -> None:
+    from answerable.cli.keys import user_name  # noqa: PLC0415
+    from answerable.engine.ports import system_ports  # noqa: PLC0415
+    from answerable.engine.runtime import halt_in  # noqa: PLC0415
+    from answerable.errors import ConfigError  # noqa: PLC0415
+    from answerable.kernel.events import HaltLifted  # noqa: PLC0415
+
+    async with opened(journal_url(db, directory)) as store:
+        if scope.startswith("run:"):
+            scope = f"run:{await find_run(store, scope.removeprefix('run:'))}"
+        active = [halt.scope for halt in store.halts()[1]]
+        if scope not in active:
+            held = ", ".join(f"`{each}`" for each in active) or "none"
+            raise ConfigError(f"no halt of `{scope}` is in force", hint=f"in force: {held}")
+        epoch = await halt_in(store, system_ports(), HaltLifted, scope, user_name(), reason)
+    if as_json:
+        print_json({"lifted": scope, "epoch": epoch, "by": user_name(), "reason": reason})
+        return
+    talk(f"lifted the halt of `{scope}` at epoch {epoch}")
+    talk("hint: `answerable resume --all` drives open runs on; runs that the halt ended stay ended")
+
+
+async def _drive(  # noqa: PLR0913
+    text: str | None,
+    project_dir: Path | None,
+    data: Path | None,
+    db: str | None,
+    model: str | None,
+    *,
+    concurrency: int,
+    durability: Durability,
+    as_json: bool,
+) -> int:
+    from answerable.cli import batch  # noqa: PLC0415
+    from answerable.kernel.ids import RunId  # noqa: PLC0415
+    from answerable.project import choose_journal, open_project  # noqa: PLC0415
+
+    project = find_project(project_dir, data, db)
+    url = choose_journal(db, project.journal_url)
+    async with opened(url):  # a journal that is not there is an error here, not a new journal
+        pass
+    async with open_project(project, db=url, model=model, durability=durability) as runtime:
+        for halt in runtime.store.halts()[1]:
+            talk(f"a halt of `{halt.scope}` is in force: what it covers does not go on")
+            talk(f"hint: `answerable resume {halt.scope}` lifts it")
+        runs = None if text is None else [RunId(await find_run(runtime.store, text))]
+        done = await batch.drive(runtime, runs, url, concurrency=concurrency, title="resuming")
+    return batch.finish(done, as_json=as_json)

@@ -1,0 +1,94 @@
+"""`answerable run`: a project's agent on a file of tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from answerable.cli.common import AsJson, DataDir, Db, ProjectDir, run_async
+
+Input = Annotated[
+    Path | None,
+    typer.Option(
+        "--input", metavar="FILE", help="Tasks: .jsonl or .csv. By default the file that the project names."
+    ),
+]
+AgentName = Annotated[
+    str | None, typer.Option("--agent", metavar="NAME", help="Which agent, where there are several.")
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="PROVIDER:NAME", help="Use this model instead of the agent's own."),
+]
+Concurrency = Annotated[int, typer.Option("--concurrency", min=1, max=256, help="How many runs at a time.")]
+Durability = Annotated[
+    Literal["full", "group", "relaxed"],
+    typer.Option("--durability", help="full and group survive power loss; relaxed survives only kill -9."),
+]
+
+
+def run(  # noqa: PLR0913 - the options of a command
+    project_dir: ProjectDir = None,
+    tasks_file: Input = None,
+    agent: AgentName = None,
+    model: Model = None,
+    db: Db = None,
+    data: DataDir = None,
+    concurrency: Concurrency = 8,
+    durability: Durability = "full",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Run an agent on a file of tasks.
+
+    Every task is accepted durably before any is worked on. A task that has a run already is not run again.
+    Runs that wait for a person keep waiting; `answerable approve` answers them.
+    """
+    work = _run(
+        project_dir or Path(),
+        tasks_file,
+        agent,
+        model,
+        db,
+        data,
+        concurrency=concurrency,
+        durability=durability,
+        as_json=as_json,
+    )
+    raise typer.Exit(run_async(work))
+
+
+async def _run(  # noqa: PLR0913
+    project_dir: Path,
+    tasks_file: Path | None,
+    name: str | None,
+    model: str | None,
+    db: str | None,
+    data: Path | None,
+    *,
+    concurrency: int,
+    durability: Literal["full", "group", "relaxed"],
+    as_json: bool,
+) -> int:
+    from answerable.cli import batch  # noqa: PLC0415
+    from answerable.errors import ConfigError, InputError  # noqa: PLC0415
+    from answerable.project import choose_journal, load_project, open_project, read_tasks  # noqa: PLC0415
+
+    project = load_project(project_dir, data=data)
+    names = ", ".join(project.agents)
+    if name is None and len(project.agents) > 1:
+        raise ConfigError("the project has several agents", hint=f"choose one with --agent: {names}")
+    agent = project.agents.get(name) if name else next(iter(project.agents.values()))
+    if agent is None:
+        raise ConfigError(f"the project has no agent `{name}`", hint=f"it has {names}")
+    file = tasks_file or project.tasks_file
+    if file is None:
+        raise InputError("no tasks are named", hint="give --input FILE.jsonl or FILE.csv")
+    tasks = read_tasks(file, agent)
+    url = choose_journal(db, project.journal_url)
+    async with open_project(project, db=db, model=model, durability=durability) as runtime:
+        runs = await runtime.submit(agent.name, tasks)
+        done = await batch.drive(runtime, runs, url, concurrency=concurrency, title=agent.name)
+    return batch.finish(done, as_json=as_json)

@@ -1,0 +1,93 @@
+"""`answerable show RUN`: ten answers about a run, and what happened when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from answerable.cli.common import (
+    AsJson,
+    DataDir,
+    Db,
+    RunRef,
+    draw,
+    find_project,
+    find_run,
+    journal_url,
+    opened,
+    print_json,
+    run_async,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from answerable.evidence.view import RunView
+
+Packet = Annotated[
+    bool, typer.Option("--packet", help="The escalation packet, as Markdown or with --json as JSON.")
+]
+
+
+def show(
+    run: RunRef, db: Db = None, data: DataDir = None, *, packet: Packet = False, as_json: AsJson = False
+) -> None:
+    """Explain one run, from its journal.
+
+    Who, for whom, what was asked, what changed, by which rule, whose yes, what it cost, what is unknown, what
+    can be undone, why it ended. What has been erased is said to be erased.
+    """
+    run_async(_show(run, journal_url(db, data), data, is_packet=packet, as_json=as_json))
+
+
+async def _show(text: str, url: str, data: Path | None, *, is_packet: bool, as_json: bool) -> None:
+    from answerable.evidence.changes import lacks_undo  # noqa: PLC0415
+    from answerable.evidence.questions import answers_json  # noqa: PLC0415
+    from answerable.evidence.view import load_view  # noqa: PLC0415
+
+    async with opened(url) as store:
+        run = await find_run(store, text)
+        view = await load_view(store, run)
+        if lacks_undo(view):
+            view = await load_view(store, run, undo=_undo(view, data, url))
+    if is_packet:
+        _print_packet(view, as_json=as_json)
+    elif as_json:
+        print_json(answers_json(view))
+    else:
+        from answerable.evidence.render import run_page  # noqa: PLC0415
+
+        draw(run_page(view))
+
+
+def _undo(view: RunView, data: Path | None, url: str) -> dict[str, str | None] | None:
+    """What the agent's tools declare as their undo; None where the project is not at hand."""
+    from answerable.errors import AnswerableError  # noqa: PLC0415
+
+    try:
+        agent = find_project(None, data, url).agents.get(view.created.agent)
+    except AnswerableError:
+        return None
+    if agent is None:
+        return None
+    return {name: tool.spec.undo for name, tool in agent.all_tools().items()}
+
+
+def _print_packet(view: RunView, *, as_json: bool) -> None:
+    from answerable.errors import InputError  # noqa: PLC0415
+    from answerable.evidence.packet_markdown import packet_markdown  # noqa: PLC0415
+    from answerable.journal.store import Erased  # noqa: PLC0415
+
+    ended = view.state.ended
+    content: Any = view.content(ended.packet if ended is not None else None)
+    if content is None:
+        raise InputError(f"`{view.run}` has no packet", hint="only a run that was handed to a person has one")
+    if isinstance(content, Erased):
+        raise InputError(
+            f"the packet of `{view.run}` has been erased", hint="the journal still shows its steps"
+        )
+    if as_json:
+        print_json(content)
+    else:
+        typer.echo(packet_markdown(content), nl=False)

@@ -1,0 +1,98 @@
+"""`answerable watch`: runs as they move."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from answerable.cli.common import AsJson, Db, console, find_run, journal_url, opened, run_async, talk
+
+if TYPE_CHECKING:
+    from answerable.journal.sqlite import SqliteJournal
+    from answerable.journal.store import RunRow
+
+Run = Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run, step by step, until it ends.")]
+Once = Annotated[bool, typer.Option("--once", help="Print how things stand, and leave.")]
+LOOK_EVERY_S = 0.2
+
+
+def watch(run: Run = None, db: Db = None, *, once: Once = False, as_json: AsJson = False) -> None:
+    """Follow runs as they move.
+
+    One line for each change, until you stop it. With a RUN, its steps as they are written, until it ends or
+    waits. With --json, one object a line.
+    """
+    run_async(_watch(journal_url(db), run, is_once=once, as_json=as_json))
+
+
+async def _watch(url: str, text: str | None, *, is_once: bool, as_json: bool) -> None:
+    async with opened(url) as store:
+        if text is not None:
+            await _one(store, await find_run(store, text), is_once=is_once, as_json=as_json)
+        else:
+            await _all(store, is_once=is_once, as_json=as_json)
+
+
+async def _all(store: SqliteJournal, *, is_once: bool, as_json: bool) -> None:
+    import asyncio  # noqa: PLC0415
+
+    seen: dict[str, tuple[object, ...]] = {}
+    version = -1
+    if not is_once and not as_json:
+        talk("watching; ctrl-c ends it")
+    while True:
+        now = store.data_version()
+        if now != version:
+            version = now
+            for row in await store.runs():
+                stands = (row.state, row.outcome, row.steps)
+                if seen.get(row.run) != stands:
+                    seen[row.run] = stands
+                    _print_row(row, as_json=as_json)
+        if is_once:
+            return
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _print_row(row: RunRow, *, as_json: bool) -> None:
+    from rich.text import Text  # noqa: PLC0415
+
+    from answerable.evidence.render import standing  # noqa: PLC0415
+    from answerable.evidence.summary import row_json  # noqa: PLC0415
+
+    if as_json:
+        print(json.dumps(row_json(row)), flush=True)  # noqa: T201
+        return
+    why = f"  {row.code.replace('_', ' ')}" if row.code else ""
+    line = Text.assemble((row.run, "bold"), f"  {row.agent}  ", standing(row.state, row.outcome), why)
+    console().print(line, soft_wrap=True)
+
+
+async def _one(store: SqliteJournal, run: str, *, is_once: bool, as_json: bool) -> None:
+    import asyncio  # noqa: PLC0415
+    import dataclasses  # noqa: PLC0415
+
+    from answerable.evidence.render import moments  # noqa: PLC0415
+    from answerable.evidence.timeline import timeline  # noqa: PLC0415
+    from answerable.evidence.view import load_view  # noqa: PLC0415
+
+    shown, version = 0, -1
+    while True:
+        now = store.data_version()
+        if now != version:
+            version = now
+            view = await load_view(store, run)
+            found = timeline(view)
+            if as_json:
+                for moment in found[shown:]:
+                    print(json.dumps(dataclasses.asdict(moment)), flush=True)  # noqa: T201
+            elif found[shown:]:
+                console().print(moments(view, after=shown))
+            shown = len(found)
+            if view.state.name in ("ended", "waiting"):
+                return
+        if is_once:
+            return
+        await asyncio.sleep(LOOK_EVERY_S)
