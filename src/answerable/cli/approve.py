@@ -12,6 +12,7 @@ from answerable.cli.common import (
     AsJson,
     DataDir,
     Db,
+    Misused,
     ProjectDir,
     RunRef,
     console,
@@ -20,7 +21,6 @@ from answerable.cli.common import (
     print_json,
     run_async,
     talk,
-    usage,
 )
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; you have see
 Go = Annotated[bool, typer.Option("--resume", help="Drive the run on at once, on this machine.")]
 
 
-def approve(  # noqa: PLR0913 - the options of a command
+def approve(
     run: RunRef,
     project_dir: ProjectDir = None,
+    *,
     key: Key = None,
     note: Note = "",
     db: Db = None,
     data: DataDir = None,
-    *,
     yes: Yes = False,
     resume: Go = False,
     as_json: AsJson = False,
@@ -61,14 +61,14 @@ def approve(  # noqa: PLR0913 - the options of a command
     raise typer.Exit(run_async(answer.give(run, project_dir, db, data)))
 
 
-def deny(  # noqa: PLR0913
+def deny(
     run: RunRef,
     project_dir: ProjectDir = None,
+    *,
     key: Key = None,
     note: Note = "",
     db: Db = None,
     data: DataDir = None,
-    *,
     yes: Yes = False,
     resume: Go = False,
     as_json: AsJson = False,
@@ -97,10 +97,10 @@ class _Answer:
         self.as_json = as_json
 
     async def give(self, text: str, project_dir: Path | None, db: str | None, data: Path | None) -> int:
-        from answerable.cli.keys import find_key  # noqa: PLC0415
-        from answerable.evidence.view import load_view  # noqa: PLC0415
-        from answerable.kernel.ids import RunId  # noqa: PLC0415
-        from answerable.project import open_project  # noqa: PLC0415
+        from answerable.cli.keys import find_key
+        from answerable.evidence.view import load_view
+        from answerable.kernel.ids import RunId
+        from answerable.project import open_project
 
         project = find_project(project_dir, data, db)
         key = find_key(self.key, project.approvers)
@@ -144,14 +144,14 @@ class _Answer:
         if self.is_sure:
             return True
         if not sys.stdin.isatty():
-            raise usage("there is nobody to ask here: look at what will be sent, then give --yes")
+            raise Misused("there is nobody to ask here: look at what will be sent, then give --yes")
         word = "approve this" if self.verdict == "grant" else "deny this"
         return typer.confirm(f"{word}?", default=False, err=True)
 
 
 def waiting(view: RunView) -> ApprovalRequested:
     """The request that a run waits for. Raises `ApprovalError` where there is none."""
-    from answerable.errors import ApprovalError  # noqa: PLC0415
+    from answerable.errors import ApprovalError
 
     open_ = [
         request
@@ -169,15 +169,15 @@ def waiting(view: RunView) -> ApprovalRequested:
 
 def preview(view: RunView, request: ApprovalRequested) -> RenderableType:
     """Exactly what will be sent, and which rule asks a person. Raises `ApprovalError` where it is erased."""
-    from rich.console import Group  # noqa: PLC0415
-    from rich.padding import Padding  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
 
-    from answerable.errors import ApprovalError  # noqa: PLC0415
-    from answerable.evidence.render import code  # noqa: PLC0415
-    from answerable.evidence.words import visible, when  # noqa: PLC0415
-    from answerable.journal.store import Erased  # noqa: PLC0415
+    from answerable.errors import ApprovalError
+    from answerable.evidence.render import code
+    from answerable.evidence.words import visible, when
+    from answerable.journal.store import Erased
 
     content = view.content(request.preview)
     if isinstance(content, Erased) or not isinstance(content, dict):
@@ -208,7 +208,7 @@ def preview(view: RunView, request: ApprovalRequested) -> RenderableType:
 
 
 def _json(value: object) -> str:
-    import json  # noqa: PLC0415
+    import json
 
     return json.dumps(value, ensure_ascii=False)
 

@@ -15,12 +15,12 @@ from answerable.cli.common import (
     FAILED,
     AsJson,
     Db,
+    Misused,
     journal_url,
     opened,
     print_json,
     run_async,
     talk,
-    usage,
 )
 
 app = typer.Typer(help="Prove what the journal says.", no_args_is_help=True)
@@ -49,7 +49,7 @@ def head(out: Out = None, db: Db = None, *, as_json: AsJson = False) -> None:
     Keep it on another machine: with it `audit verify --head` finds a cut tail, a dropped run and an older
     file that was restored.
     """
-    from answerable.journal.heads import export_head, last_head_path  # noqa: PLC0415
+    from answerable.journal.heads import export_head, last_head_path
 
     async def export() -> tuple[dict[str, object], Path]:
         async with opened(journal_url(db)) as store:
@@ -78,9 +78,9 @@ def verify(
     The reader follows the specification and shares no code with the writer.
     Exits 1 and names the place where anything was changed, 3 where the file cannot be read at all.
     """
-    from answerable.cli.batch import progress  # noqa: PLC0415
-    from answerable.journal.verify import verify_database  # noqa: PLC0415
-    from answerable.project import journal_path  # noqa: PLC0415
+    from answerable.cli.batch import progress
+    from answerable.journal.verify import verify_database
+    from answerable.project import journal_path
 
     path = journal_path(journal_url(db))
     with progress("verifying") as advance:
@@ -100,4 +100,4 @@ def _public_key(text: str | None) -> bytes | None:
     try:
         return base64.b64decode(text.removeprefix("ed25519:"), validate=True)
     except (ValueError, binascii.Error):
-        raise usage("--key is not base64") from None
+        raise Misused("--key is not base64") from None

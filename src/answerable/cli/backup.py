@@ -18,7 +18,7 @@ def backup(to: To, db: Db = None, *, as_json: AsJson = False) -> None:
     The copy can be verified by itself: `answerable audit verify --db sqlite:///TO`. The key that signs heads
     is left out on purpose. Export heads elsewhere: they show when an old backup was restored.
     """
-    from answerable.journal.backup import backup as copy  # noqa: PLC0415
+    from answerable.journal.backup import backup as copy
 
     async def write() -> dict[str, object]:
         async with opened(journal_url(db)) as store:

@@ -35,9 +35,9 @@ async def drive(
 
     The first SIGINT or SIGTERM lets what is being sent come to its end and begins nothing new.
     """
-    import time  # noqa: PLC0415
+    import time
 
-    from answerable.evidence.summary import summarise  # noqa: PLC0415
+    from answerable.evidence.summary import summarise
 
     begun = time.monotonic()
     todo = list(runs) if runs is not None else None
@@ -50,9 +50,9 @@ async def drive(
 
 def stopping(runtime: Runtime) -> AbstractContextManager[list[int]]:
     """Turn SIGINT and SIGTERM into a clean stop. Yields the signals that came."""
-    import asyncio  # noqa: PLC0415
-    import signal  # noqa: PLC0415
-    from contextlib import contextmanager  # noqa: PLC0415
+    import asyncio
+    import signal
+    from contextlib import contextmanager
 
     @contextmanager
     def handled() -> Generator[list[int]]:
@@ -77,14 +77,14 @@ def stopping(runtime: Runtime) -> AbstractContextManager[list[int]]:
 
 def progress(title: str) -> AbstractContextManager[Callable[[int, int], None]]:
     """A bar on stderr where that is a terminal; nothing elsewhere."""
-    from contextlib import contextmanager  # noqa: PLC0415
+    from contextlib import contextmanager
 
     @contextmanager
     def shown() -> Generator[Callable[[int, int], None]]:
         if not sys.stderr.isatty():
             yield lambda _done, _total: None
             return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -102,12 +102,12 @@ def progress(title: str) -> AbstractContextManager[Callable[[int, int], None]]:
 
 def summary_table(batch: Batch) -> RenderableType:
     """The summary in words."""
-    from rich.console import Group  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
 
-    from answerable.evidence.render import standing  # noqa: PLC0415
-    from answerable.evidence.words import counted  # noqa: PLC0415
+    from answerable.evidence.render import standing
+    from answerable.evidence.words import counted
 
     said = batch.summary
     table = Table.grid(padding=(0, 3, 0, 0))
@@ -145,7 +145,7 @@ def _percent(rate: float | None) -> str:
 
 def finish(batch: Batch, *, as_json: bool, then: RenderableType | None = None) -> int:
     """Print what came of a batch, and return the exit code: an escalation is not an error of the batch."""
-    from answerable.cli.common import INTERRUPTED, draw  # noqa: PLC0415
+    from answerable.cli.common import INTERRUPTED, draw
 
     if as_json:
         print_json(batch.summary)

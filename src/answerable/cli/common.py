@@ -49,17 +49,17 @@ DataDir = Annotated[
 
 def talk(text: str) -> None:
     """Say something to the person at the terminal, on stderr."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    print(text, file=sys.stderr, flush=True)
 
 
 def print_json(value: object) -> None:
     """Print data as JSON, on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201
+    print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def console(*, stderr: bool = False) -> Console:
     """A terminal to draw on. Content is never read as markup, and nothing is coloured in a pipe."""
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else WIDTH
@@ -67,20 +67,30 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def draw(what: RenderableType) -> None:
-    """Draw on stdout."""
-    console().print(what)
+    """Draw on stdout; in a file or a pipe, without the blanks that only pad a screen."""
+    terminal = console()
+    if terminal.is_terminal:
+        terminal.print(what)
+        return
+    with terminal.capture() as captured:
+        terminal.print(what)
+    for line in captured.get().splitlines():
+        print(line.rstrip())
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run a verb's coroutine to its end."""
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
     return asyncio.run(work)
 
 
-def usage(message: str) -> typer.BadParameter:
-    """An error of usage: the process leaves with 2."""
-    return typer.BadParameter(message)
+class Misused(typer.BadParameter):
+    """A verb was used in a way that is not meant: the process leaves with 2."""
+
+    def format_message(self) -> str:
+        """The message as it is, without a prefix."""
+        return self.message
 
 
 def journal_url(db: str | None, directory: Path | None = None) -> str:
@@ -88,7 +98,7 @@ def journal_url(db: str | None, directory: Path | None = None) -> str:
 
     Reads the project's file only, never its code.
     """
-    from answerable.errors import ConfigError  # noqa: PLC0415
+    from answerable.errors import ConfigError
 
     if db:
         return db
@@ -98,7 +108,7 @@ def journal_url(db: str | None, directory: Path | None = None) -> str:
             "no journal is named, and there is no project here",
             hint="give --db sqlite:///PATH, set ANSWERABLE_DATABASE_URL, or go into a project's folder",
         )
-    import tomllib  # noqa: PLC0415
+    import tomllib
 
     try:
         table = tomllib.loads((folder / CONFIG).read_text("utf-8")).get("project", {})
@@ -111,9 +121,9 @@ def journal_url(db: str | None, directory: Path | None = None) -> str:
 
 def opened(url: str, *, accept_loss: bool = False) -> AbstractAsyncContextManager[SqliteJournal]:
     """A journal that exists, open for reading and for what operators append; closed in the end."""
-    from contextlib import asynccontextmanager  # noqa: PLC0415
+    from contextlib import asynccontextmanager
 
-    from answerable.project import open_store  # noqa: PLC0415
+    from answerable.project import open_store
 
     @asynccontextmanager
     async def open_it() -> AsyncGenerator[SqliteJournal]:
@@ -128,7 +138,7 @@ def opened(url: str, *, accept_loss: bool = False) -> AbstractAsyncContextManage
 
 async def find_run(store: SqliteJournal, text: str) -> str:
     """The one run whose id is, or begins with, `text`. The prefix `run_` may be left out."""
-    from answerable.errors import InputError  # noqa: PLC0415
+    from answerable.errors import InputError
 
     wanted = text if text.startswith("run_") else f"run_{text}"
     names = [row.run for row in await store.runs() if row.run.startswith(wanted)]
@@ -143,10 +153,10 @@ def find_project(project_dir: Path | None, data: Path | None, url: str | None) -
     """The project that a verb works on.
 
     It is the folder that was named, the one that `--dir` names, or here. Where none of them is a project it
-    is the refund desk that comes with the package, as `answerable demo` runs it: its files are then in `--dir`,
-    or beside the journal.
+    is the refund desk that comes with the package, as `answerable demo` runs it: its files are then in
+    `--dir`, or beside the journal.
     """
-    from answerable.project import example_dir, journal_path, load_project  # noqa: PLC0415
+    from answerable.project import example_dir, journal_path, load_project
 
     if project_dir is not None:
         return load_project(project_dir, data=data)

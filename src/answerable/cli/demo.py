@@ -43,9 +43,9 @@ def new_folder() -> Path:
 
 
 async def _demo(directory: Path, db: str | None, *, as_json: bool) -> int:
-    from answerable.cli import batch  # noqa: PLC0415
-    from answerable.errors import ConfigError  # noqa: PLC0415
-    from answerable.project import choose_journal, open_project, read_tasks  # noqa: PLC0415
+    from answerable.cli import batch
+    from answerable.errors import ConfigError
+    from answerable.project import choose_journal, open_project, read_tasks
 
     project = prepare(directory)
     if project.tasks_file is None:
@@ -62,7 +62,7 @@ async def _demo(directory: Path, db: str | None, *, as_json: bool) -> int:
 
 def prepare(directory: Path) -> Project:
     """The refund desk, with its own files in `directory`. Files that are there stay as they are."""
-    from answerable.project import example_dir, load_project  # noqa: PLC0415
+    from answerable.project import example_dir, load_project
 
     directory.mkdir(parents=True, exist_ok=True)
     source = example_dir()
@@ -74,9 +74,8 @@ def prepare(directory: Path) -> Project:
 
 def try_next(done: Batch, url: str) -> RenderableType:
     """Three commands to try: prove, stop, explain."""
-    from rich.console import Group  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Group
+    from rich.text import Text
 
     db = f"--db {shlex.quote(url)}"
     head = shlex.quote(f"{url.removeprefix('sqlite:///')}.head.json")
@@ -84,13 +83,15 @@ def try_next(done: Batch, url: str) -> RenderableType:
     waiting = [row for row in done.rows if row.waiting_for == "approval"]
     explained = (stopped or waiting or done.rows)[0].run
     commands = {
-        "prove": f"answerable audit head --out {head} {db} && answerable audit verify --head {head} {db}",
-        "stop": f'answerable halt --all --reason "trying it out" {db}',
-        "explain": f"answerable show {explained} {db}",
+        "prove": [f"answerable audit head --out {head} {db}", f"answerable audit verify --head {head} {db}"],
+        "stop": [f'answerable halt --all --reason "trying it out" {db}'],
+        "explain": [f"answerable show {explained} {db}"],
     }
-    table = Table.grid(padding=(0, 3, 0, 0))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for word, command in commands.items():
-        table.add_row(word, Text(command))
-    return Group(Text(), Text("Try next", style="bold"), table)
+    lines = [
+        Text.assemble(
+            (f"{word:<10}" if not index else " " * 10, "bold"), command, no_wrap=True, overflow="ignore"
+        )
+        for word, several in commands.items()
+        for index, command in enumerate(several)
+    ]
+    return Group(Text(), Text("Try next", style="bold"), *lines)

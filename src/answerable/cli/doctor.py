@@ -27,7 +27,7 @@ def doctor(db: Db = None, *, accept_loss: AcceptLoss = False, as_json: AsJson = 
     What is derived is rebuilt from the entries and compared; modes, keys, heads and what is stuck are looked
     at. Exits 1 where something is wrong; what somebody should know is only said.
     """
-    from answerable.journal.doctor import examine  # noqa: PLC0415
+    from answerable.journal.doctor import examine
 
     async def look() -> list[Finding]:
         async with opened(journal_url(db), accept_loss=accept_loss) as store:
@@ -43,10 +43,10 @@ def doctor(db: Db = None, *, accept_loss: AcceptLoss = False, as_json: AsJson = 
 
 
 def _draw(findings: list[Finding]) -> None:
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table
+    from rich.text import Text
 
-    from answerable.evidence.render import MARKS, code  # noqa: PLC0415
+    from answerable.evidence.render import MARKS, code
 
     marks = {"bad": MARKS["bad"], "warn": MARKS["waiting"], "ok": MARKS["good"]}
     table = Table.grid(padding=(0, 1, 0, 0))

@@ -9,13 +9,13 @@ import typer
 from answerable.cli.common import (
     AsJson,
     Db,
+    Misused,
     find_run,
     journal_url,
     opened,
     print_json,
     run_async,
     talk,
-    usage,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why. It i
 IN_FLIGHT_MAX = 100
 
 
-def halt(  # noqa: PLR0913 - the options of a command
+def halt(
     reason: Reason,
     agent: AgentName = None,
     tool: ToolName = None,
@@ -47,17 +47,17 @@ def halt(  # noqa: PLR0913 - the options of a command
     scopes = [("all", everything), (f"agent:{agent}", agent), (f"tool:{tool}", tool), (f"run:{run}", run)]
     chosen = [scope for scope, is_chosen in scopes if is_chosen]
     if len(chosen) != 1:
-        raise usage("say what to stop: one of --all, --agent, --tool and --run")
+        raise Misused("say what to stop: one of --all, --agent, --tool and --run")
     if not reason.strip():
-        raise usage("say why: a --reason that is not empty")
+        raise Misused("say why: a --reason that is not empty")
     run_async(_halt(journal_url(db), chosen[0], reason, as_json=as_json))
 
 
 async def _halt(url: str, scope: str, reason: str, *, as_json: bool) -> None:
-    from answerable.cli.keys import user_name  # noqa: PLC0415
-    from answerable.engine.ports import system_ports  # noqa: PLC0415
-    from answerable.engine.runtime import halt_in  # noqa: PLC0415
-    from answerable.kernel.events import HaltRaised  # noqa: PLC0415
+    from answerable.cli.keys import user_name
+    from answerable.engine.ports import system_ports
+    from answerable.engine.runtime import halt_in
+    from answerable.kernel.events import HaltRaised
 
     async with opened(url) as store:
         if scope.startswith("run:"):
@@ -75,7 +75,7 @@ async def _halt(url: str, scope: str, reason: str, *, as_json: bool) -> None:
 
 async def in_flight(store: SqliteJournal, scope: str) -> list[dict[str, Any]]:
     """Effects under a halt that were sent, or about to be, and have no outcome yet."""
-    from answerable.evidence.view import load_view  # noqa: PLC0415
+    from answerable.evidence.view import load_view
 
     kind, _, name = scope.partition(":")
     found: list[dict[str, Any]] = []

@@ -25,9 +25,9 @@ def init(name: Name, key_dir: KeyDir = None, *, as_json: AsJson = False) -> None
 
     It has the shape of the refund desk, and you are its first approver.
     """
-    from answerable.cli.keys import make_key, user_name  # noqa: PLC0415
-    from answerable.errors import ConfigError  # noqa: PLC0415
-    from answerable.project import example_dir  # noqa: PLC0415
+    from answerable.cli.keys import make_key, user_name
+    from answerable.errors import ConfigError
+    from answerable.project import example_dir
 
     target = Path(name)
     project = re.sub(r"[^a-z0-9_-]+", "-", target.name.lower()).strip("-_") or "desk"

@@ -31,7 +31,7 @@ def new(name: Name, role: Role = None, out: Out = None, *, as_json: AsJson = Fal
 
     The private key stays in its file, readable only by you. Whoever has it can say yes in your name.
     """
-    from answerable.cli.keys import make_key  # noqa: PLC0415
+    from answerable.cli.keys import make_key
 
     made = make_key(name, out)
     roles = role or ["operator"]

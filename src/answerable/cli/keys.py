@@ -41,7 +41,7 @@ class ApproverKey:
     @property
     def public(self) -> bytes:
         """The public key."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
         return Ed25519PrivateKey.from_private_bytes(self.private).public_key().public_bytes_raw()
 
@@ -67,7 +67,7 @@ def user_name() -> str:
 
 def make_key(name: str, folder: Path | None, *, reuse: bool = False) -> ApproverKey:
     """Make a key file with mode 0600. One that exists is never overwritten; with `reuse` it is taken."""
-    from answerable.journal.sqlite.files import write_private  # noqa: PLC0415
+    from answerable.journal.sqlite.files import write_private
 
     if not _NAME.fullmatch(name):
         raise ConfigError(f"`{name}` is no approver's name", hint="use a-z, 0-9, dot, _ and -, at most 64")

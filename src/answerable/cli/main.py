@@ -44,9 +44,9 @@ app = typer.Typer(
 )
 
 
-def _version(value: bool) -> None:  # noqa: FBT001 - called by typer
+def _version(value: bool) -> None:
     if value:
-        from answerable import __version__  # noqa: PLC0415
+        from answerable import __version__
 
         typer.echo(__version__)
         raise typer.Exit
@@ -56,7 +56,7 @@ def _version(value: bool) -> None:  # noqa: FBT001 - called by typer
 def root(
     *,
     version: bool = typer.Option(
-        False,  # noqa: FBT003 - typer's way of saying a default
+        False,
         "--version",
         callback=_version,
         is_eager=True,
@@ -116,12 +116,12 @@ def call(arguments: list[str]) -> int:
 
 
 def _said(error: Exception) -> int:
-    from answerable.errors import AnswerableError  # noqa: PLC0415
+    from answerable.errors import AnswerableError
 
     if hasattr(error, "format_message"):
         return _misused(error)
     if os.environ.get("ANSWERABLE_DEBUG") == "1":
-        import traceback  # noqa: PLC0415
+        import traceback
 
         traceback.print_exception(error)
         return COULD_NOT_RUN

@@ -24,8 +24,8 @@ def check(project_dir: ProjectDir = None, agent: AgentName = None, *, as_json: A
 
     Names, types, and whether every rule can fire. Exits 1 where they cannot be loaded.
     """
-    from answerable.errors import ConfigError, PolicyError  # noqa: PLC0415
-    from answerable.project import load_project  # noqa: PLC0415
+    from answerable.errors import ConfigError, PolicyError
+    from answerable.project import load_project
 
     project = load_project(project_dir or Path())
     if agent is not None and agent not in project.agents:

@@ -30,9 +30,9 @@ def replay(
 
     No model and no tool is called, and nothing is written. Exits 1 where anything differs.
     """
-    from answerable.kernel.ids import RunId  # noqa: PLC0415
-    from answerable.project import open_project  # noqa: PLC0415
-    from answerable.replay import replay as decide_again  # noqa: PLC0415
+    from answerable.kernel.ids import RunId
+    from answerable.project import open_project
+    from answerable.replay import replay as decide_again
 
     async def again() -> int:
         project = find_project(project_dir, data, db)

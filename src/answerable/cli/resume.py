@@ -11,6 +11,7 @@ from answerable.cli.common import (
     AsJson,
     DataDir,
     Db,
+    Misused,
     find_project,
     find_run,
     journal_url,
@@ -18,9 +19,8 @@ from answerable.cli.common import (
     print_json,
     run_async,
     talk,
-    usage,
 )
-from answerable.cli.run import Concurrency, Durability, Model  # noqa: TC001 - typer reads annotations
+from answerable.cli.run import Concurrency, Durability, Model
 
 What = Annotated[
     str | None,
@@ -36,8 +36,9 @@ Project = Annotated[
 ]
 
 
-def resume(  # noqa: PLR0913 - the options of a command
+def resume(
     what: What = None,
+    *,
     project_dir: Project = None,
     data: DataDir = None,
     db: Db = None,
@@ -45,24 +46,23 @@ def resume(  # noqa: PLR0913 - the options of a command
     concurrency: Concurrency = 8,
     durability: Durability = "full",
     reason: Reason = "resumed",
-    *,
     everything: All = False,
     as_json: AsJson = False,
 ) -> None:
     """Drive open runs on, or lift a halt.
 
     `resume --all` is what to do after a crash, after an approval, and in doubt: each open run goes on from
-    what the journal says, effects in doubt are settled first, and runs that wait stay as they are. `resume all`
-    is another thing: it lifts the halt of everything. `resume all --all` does both.
+    what the journal says, effects in doubt are settled first, and runs that wait stay as they are.
+    `resume all` is another thing: it lifts the halt of everything. `resume all --all` does both.
     """
     is_scope = what is not None and (what == "all" or what.partition(":")[0] in ("agent", "tool", "run"))
     if what is None and not everything:
-        raise usage("say what to resume: --all, a run, or the halt to lift")
+        raise Misused("say what to resume: --all, a run, or the halt to lift")
     if what is not None and not is_scope and everything:
-        raise usage("either --all or one run")
+        raise Misused("either --all or one run")
     code = 0
     if what is not None and is_scope:
-        run_async(_lift(what, reason, db, project_dir or data, as_json=as_json and not everything))
+        run_async(_lift(what, reason, db, project_dir or data, as_json=as_json, is_more_to_come=everything))
     if everything or not is_scope:
         work = _drive(
             None if is_scope else what,
@@ -78,12 +78,14 @@ def resume(  # noqa: PLR0913 - the options of a command
     raise typer.Exit(code)
 
 
-async def _lift(scope: str, reason: str, db: str | None, directory: Path | None, *, as_json: bool) -> None:
-    from answerable.cli.keys import user_name  # noqa: PLC0415
-    from answerable.engine.ports import system_ports  # noqa: PLC0415
-    from answerable.engine.runtime import halt_in  # noqa: PLC0415
-    from answerable.errors import ConfigError  # noqa: PLC0415
-    from answerable.kernel.events import HaltLifted  # noqa: PLC0415
+async def _lift(
+    scope: str, reason: str, db: str | None, directory: Path | None, *, as_json: bool, is_more_to_come: bool
+) -> None:
+    from answerable.cli.keys import user_name
+    from answerable.engine.ports import system_ports
+    from answerable.engine.runtime import halt_in
+    from answerable.errors import ConfigError
+    from answerable.kernel.events import HaltLifted
 
     async with opened(journal_url(db, directory)) as store:
         if scope.startswith("run:"):
@@ -93,14 +95,15 @@ async def _lift(scope: str, reason: str, db: str | None, directory: Path | None,
             held = ", ".join(f"`{each}`" for each in active) or "none"
             raise ConfigError(f"no halt of `{scope}` is in force", hint=f"in force: {held}")
         epoch = await halt_in(store, system_ports(), HaltLifted, scope, user_name(), reason)
-    if as_json:
+    if as_json and not is_more_to_come:
         print_json({"lifted": scope, "epoch": epoch, "by": user_name(), "reason": reason})
         return
-    talk(f"lifted the halt of `{scope}` at epoch {epoch}")
+    say = talk if is_more_to_come else typer.echo
+    say(f"lifted the halt of `{scope}` at epoch {epoch}")
     talk("hint: `answerable resume --all` drives open runs on; runs that the halt ended stay ended")
 
 
-async def _drive(  # noqa: PLR0913
+async def _drive(
     text: str | None,
     project_dir: Path | None,
     data: Path | None,
@@ -111,9 +114,9 @@ async def _drive(  # noqa: PLR0913
     durability: Durability,
     as_json: bool,
 ) -> int:
-    from answerable.cli import batch  # noqa: PLC0415
-    from answerable.kernel.ids import RunId  # noqa: PLC0415
-    from answerable.project import choose_journal, open_project  # noqa: PLC0415
+    from answerable.cli import batch
+    from answerable.kernel.ids import RunId
+    from answerable.project import choose_journal, open_project
 
     project = find_project(project_dir, data, db)
     url = choose_journal(db, project.journal_url)

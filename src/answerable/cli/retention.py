@@ -23,9 +23,9 @@ def apply(
     `[retention]` in answerable.toml says how long that is. Entries, hashes and proofs stay. Content of people
     with an open run, or with an effect in doubt, is kept.
     """
-    from answerable.engine.ports import system_ports  # noqa: PLC0415
-    from answerable.journal import retention as keeping  # noqa: PLC0415
-    from answerable.project import choose_journal  # noqa: PLC0415
+    from answerable.engine.ports import system_ports
+    from answerable.journal import retention as keeping
+    from answerable.project import choose_journal
 
     project = find_project(project_dir, data, db)
 

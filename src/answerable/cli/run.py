@@ -29,8 +29,9 @@ Durability = Annotated[
 ]
 
 
-def run(  # noqa: PLR0913 - the options of a command
+def run(
     project_dir: ProjectDir = None,
+    *,
     tasks_file: Input = None,
     agent: AgentName = None,
     model: Model = None,
@@ -38,7 +39,6 @@ def run(  # noqa: PLR0913 - the options of a command
     data: DataDir = None,
     concurrency: Concurrency = 8,
     durability: Durability = "full",
-    *,
     as_json: AsJson = False,
 ) -> None:
     """Run an agent on a file of tasks.
@@ -48,11 +48,11 @@ def run(  # noqa: PLR0913 - the options of a command
     """
     work = _run(
         project_dir or Path(),
-        tasks_file,
-        agent,
-        model,
-        db,
-        data,
+        tasks_file=tasks_file,
+        name=agent,
+        model=model,
+        db=db,
+        data=data,
         concurrency=concurrency,
         durability=durability,
         as_json=as_json,
@@ -60,21 +60,21 @@ def run(  # noqa: PLR0913 - the options of a command
     raise typer.Exit(run_async(work))
 
 
-async def _run(  # noqa: PLR0913
+async def _run(
     project_dir: Path,
+    *,
     tasks_file: Path | None,
     name: str | None,
     model: str | None,
     db: str | None,
     data: Path | None,
-    *,
     concurrency: int,
     durability: Literal["full", "group", "relaxed"],
     as_json: bool,
 ) -> int:
-    from answerable.cli import batch  # noqa: PLC0415
-    from answerable.errors import ConfigError, InputError  # noqa: PLC0415
-    from answerable.project import choose_journal, load_project, open_project, read_tasks  # noqa: PLC0415
+    from answerable.cli import batch
+    from answerable.errors import ConfigError, InputError
+    from answerable.project import choose_journal, load_project, open_project, read_tasks
 
     project = load_project(project_dir, data=data)
     names = ", ".join(project.agents)

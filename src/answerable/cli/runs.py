@@ -29,12 +29,12 @@ def runs(state: State = None, agent: AgentName = None, db: Db = None, *, as_json
 
 
 async def _runs(url: str, states: frozenset[str], agent: str | None, *, as_json: bool) -> None:
-    from answerable.cli.common import usage  # noqa: PLC0415
-    from answerable.evidence.summary import OUTCOMES, row_json  # noqa: PLC0415
+    from answerable.cli.common import Misused
+    from answerable.evidence.summary import OUTCOMES, row_json
 
     unknown = states - {*STATES, *OUTCOMES}
     if unknown:
-        raise usage(f"`{min(unknown)}` is no state; there are {', '.join((*STATES, *OUTCOMES))}")
+        raise Misused(f"`{min(unknown)}` is no state; there are {', '.join((*STATES, *OUTCOMES))}")
     async with opened(url) as store:
         rows = [
             row
@@ -54,11 +54,11 @@ async def _runs(url: str, states: frozenset[str], agent: str | None, *, as_json:
 
 def table(rows: list[RunRow]) -> Table:
     """The runs as a table."""
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table
+    from rich.text import Text
 
-    from answerable.evidence.render import standing  # noqa: PLC0415
-    from answerable.evidence.words import dollars, when  # noqa: PLC0415
+    from answerable.evidence.render import standing
+    from answerable.evidence.words import dollars, when
 
     found = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("run", "agent", "state", "why", "accepted"):

@@ -42,9 +42,9 @@ def show(
 
 
 async def _show(text: str, url: str, data: Path | None, *, is_packet: bool, as_json: bool) -> None:
-    from answerable.evidence.changes import lacks_undo  # noqa: PLC0415
-    from answerable.evidence.questions import answers_json  # noqa: PLC0415
-    from answerable.evidence.view import load_view  # noqa: PLC0415
+    from answerable.evidence.changes import lacks_undo
+    from answerable.evidence.questions import answers_json
+    from answerable.evidence.view import load_view
 
     async with opened(url) as store:
         run = await find_run(store, text)
@@ -56,14 +56,14 @@ async def _show(text: str, url: str, data: Path | None, *, is_packet: bool, as_j
     elif as_json:
         print_json(answers_json(view))
     else:
-        from answerable.evidence.render import run_page  # noqa: PLC0415
+        from answerable.evidence.render import run_page
 
         draw(run_page(view))
 
 
 def _undo(view: RunView, data: Path | None, url: str) -> dict[str, str | None] | None:
     """What the agent's tools declare as their undo; None where the project is not at hand."""
-    from answerable.errors import AnswerableError  # noqa: PLC0415
+    from answerable.errors import AnswerableError
 
     try:
         agent = find_project(None, data, url).agents.get(view.created.agent)
@@ -75,9 +75,9 @@ def _undo(view: RunView, data: Path | None, url: str) -> dict[str, str | None] |
 
 
 def _print_packet(view: RunView, *, as_json: bool) -> None:
-    from answerable.errors import InputError  # noqa: PLC0415
-    from answerable.evidence.packet_markdown import packet_markdown  # noqa: PLC0415
-    from answerable.journal.store import Erased  # noqa: PLC0415
+    from answerable.errors import InputError
+    from answerable.evidence.packet_markdown import packet_markdown
+    from answerable.journal.store import Erased
 
     ended = view.state.ended
     content: Any = view.content(ended.packet if ended is not None else None)

@@ -36,7 +36,7 @@ async def _watch(url: str, text: str | None, *, is_once: bool, as_json: bool) ->
 
 
 async def _all(store: SqliteJournal, *, is_once: bool, as_json: bool) -> None:
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
     seen: dict[str, tuple[object, ...]] = {}
     version = -1
@@ -57,13 +57,13 @@ async def _all(store: SqliteJournal, *, is_once: bool, as_json: bool) -> None:
 
 
 def _print_row(row: RunRow, *, as_json: bool) -> None:
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text
 
-    from answerable.evidence.render import standing  # noqa: PLC0415
-    from answerable.evidence.summary import row_json  # noqa: PLC0415
+    from answerable.evidence.render import standing
+    from answerable.evidence.summary import row_json
 
     if as_json:
-        print(json.dumps(row_json(row)), flush=True)  # noqa: T201
+        print(json.dumps(row_json(row)), flush=True)
         return
     why = f"  {row.code.replace('_', ' ')}" if row.code else ""
     line = Text.assemble((row.run, "bold"), f"  {row.agent}  ", standing(row.state, row.outcome), why)
@@ -71,12 +71,12 @@ def _print_row(row: RunRow, *, as_json: bool) -> None:
 
 
 async def _one(store: SqliteJournal, run: str, *, is_once: bool, as_json: bool) -> None:
-    import asyncio  # noqa: PLC0415
-    import dataclasses  # noqa: PLC0415
+    import asyncio
+    import dataclasses
 
-    from answerable.evidence.render import moments  # noqa: PLC0415
-    from answerable.evidence.timeline import timeline  # noqa: PLC0415
-    from answerable.evidence.view import load_view  # noqa: PLC0415
+    from answerable.evidence.render import moments
+    from answerable.evidence.timeline import timeline
+    from answerable.evidence.view import load_view
 
     shown, version = 0, -1
     while True:
@@ -87,7 +87,7 @@ async def _one(store: SqliteJournal, run: str, *, is_once: bool, as_json: bool) 
             found = timeline(view)
             if as_json:
                 for moment in found[shown:]:
-                    print(json.dumps(dataclasses.asdict(moment)), flush=True)  # noqa: T201
+                    print(json.dumps(dataclasses.asdict(moment)), flush=True)
             elif found[shown:]:
                 console().print(moments(view, after=shown))
             shown = len(found)

@@ -105,7 +105,7 @@ async def _attempt(
     if ctx.is_stopping():
         raise Stopping
     now = ctx.ports.clock.now_us()
-    _check_wall_clock(ctx, now)
+    within_s = min(request.timeout_s, _time_left_s(ctx, now))
     bound = _bound(ctx, port, request)
     kept = _common(ctx.recorder.state.messages, refs)
     intent = events.ModelIntended(
@@ -128,7 +128,7 @@ async def _attempt(
                 raise Halted(halt.scope, halt.reason) from None
         raise
     try:
-        async with asyncio.timeout(request.timeout_s):
+        async with asyncio.timeout(within_s):
             reply = await port.request(request)
     except ModelFailed as error:
         _failed(ctx, intent, error.failure, is_billed=error.is_billed)
@@ -161,16 +161,20 @@ async def _attempt(
     return reply_from(decode(encode_payload(_reply_json(reply))), ended)
 
 
-def _check_wall_clock(ctx: Context, now: int) -> None:
+def _time_left_s(ctx: Context, now: int) -> float:
+    """How long the run may still be at work. Raises `Escalated` where its time is over."""
     limit = ctx.wall_clock_us()
+    if limit is None:
+        return float("inf")
     state = ctx.recorder.state
     active = state.spent.active_us + max(0, now - state.last_at)
-    if limit is not None and active >= limit:
+    if active >= limit:
         raise Escalated(
             ReasonCode.BUDGET_EXHAUSTED,
             f"the run has been at work for {active / 1e6:.1f} s of {limit / 1e6:.1f} s",
             rules=("budget-wall-clock",),
         )
+    return (limit - active) / 1e6
 
 
 def _bound(ctx: Context, port: ModelPort, request: ModelRequest) -> dict[str, int]:

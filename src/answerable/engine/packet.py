@@ -338,9 +338,11 @@ def _safe(effects: Json, state: RunState, tools: Mapping[str, ToolSpec]) -> Json
             unsafe.append(f"sending `{tool}` at {path} again before that is known")
         else:
             unsafe.append(f"sending `{tool}` at {path} again: it may already have happened")
-    for effect in groups["done"]:
-        if "undone_by" not in effect:
-            unsafe.append(f"doing `{effect['tool']}` at {effect['path']} again by hand: it is done")
+    unsafe += [
+        f"doing `{effect['tool']}` at {effect['path']} again by hand: it is done"
+        for effect in groups["done"]
+        if "undone_by" not in effect
+    ]
     if state.ended is None and state.parked is not None:
         safe.append("waiting: the run holds no money, claim or process while it waits")
     return {"is_safe": safe, "is_not_safe": unsafe}

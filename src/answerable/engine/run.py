@@ -6,7 +6,9 @@ import asyncio
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+
+from pydantic import TypeAdapter
 
 from answerable.engine import calls, modelcalls
 from answerable.engine.signals import Escalated
@@ -14,15 +16,19 @@ from answerable.errors import AnswerableError, CallRefused, ConfigError, RunDive
 from answerable.kernel import events
 from answerable.kernel.decision import ReasonCode
 from answerable.kernel.ids import RunId, StepPath
-from answerable.models.port import ToolOffer
+from answerable.models.port import Message, ToolOffer
+from answerable.models.structured import Problem, validate_output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from answerable.engine.context import Context
-    from answerable.models.port import Message, ModelReply
+    from answerable.models.port import ModelReply
     from answerable.models.port import ToolCall as ModelToolCall
     from answerable.tools.declare import Tool
+
+
+Output = TypeVar("Output")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +122,33 @@ class Run:
                 output_schema=output_schema,
                 tokens_max=self._ctx.agent.tokens_per_reply,
             )
+        )
+
+    async def structured(
+        self, messages: Sequence[Message], output: type[Output] | TypeAdapter[Output], *, attempts: int = 3
+    ) -> Output:
+        """Ask the agent's model for an answer of a type, with no tools offered.
+
+        What does not validate is told to the model and asked for again, within the run's budget; after `attempts` tries
+        the run is handed to a person.
+        """
+        adapter: TypeAdapter[Any] = output if isinstance(output, TypeAdapter) else TypeAdapter(output)
+        asked = list(messages)
+        problem = ""
+        for _ in range(attempts):
+            reply = await self.model(asked, tools=(), output_schema=adapter.json_schema())
+            answer = validate_output(reply.text, adapter)
+            if not isinstance(answer, Problem):
+                return cast("Output", answer)
+            problem = answer.text
+            asked += [
+                Message(role="assistant", text=reply.text),
+                Message(role="user", text=f"That is not what was asked for: {problem}. Answer with the JSON alone."),
+            ]
+        self.escalate(
+            f"the model gave no usable answer in {attempts} tries: {problem}",
+            code=ReasonCode.INVALID_CALL,
+            question="What is the answer?",
         )
 
     async def now(self) -> datetime:

@@ -109,6 +109,7 @@ class Runtime:
         self._watcher: asyncio.Task[None] | None = None
         self._releases: set[str] = set()
         self._seen_epoch = 0
+        self._lost_until = 0
         self._tools = {name: agent.all_tools() for name, agent in settings.agents.items()}
         self._release_of = {name: agent.release() for name, agent in settings.agents.items()}
 
@@ -119,6 +120,9 @@ class Runtime:
             for tool in tools.values():
                 self._performer.check(tool)
         self._seen_epoch = self.store.halts()[0]
+        for entry in await self.store.entries(tenant_stream("default")):
+            if any(isinstance(event, events.DiscontinuityAccepted) for event in entry.events):
+                self._lost_until = entry.time
         self._watcher = asyncio.get_running_loop().create_task(self._look_for_halts())
 
     async def close(self) -> None:
@@ -271,6 +275,10 @@ class Runtime:
             return driving.outcome_of(recorder)
         if any(halt.scope in ctx.scopes() for halt in self.store.halts()[1]) and state.epoch == 0:
             return driving.outcome_of(recorder)
+        if state.epoch and state.created.release != self._release_of[ctx.agent.name]:
+            return driving.outcome_of(recorder, reason=_other_release(state.created.release))
+        if state.created_at <= self._lost_until and state.last_at <= self._lost_until:
+            return await self._give_up_on_lost(ctx, task)
         cause = "start" if state.epoch == 0 else "wake" if state.parked is not None else "recovery"
         program = ctx.agent.program or self.settings.program
         work = asyncio.get_running_loop().create_task(self._work(ctx, task, cause, program))
@@ -297,6 +305,17 @@ class Runtime:
             return await driving.drive(ctx, task, lambda: program(run, task))
         finally:
             await ctx.recorder.drop()
+
+    async def _give_up_on_lost(self, ctx: Context, task: BaseModel) -> Outcome:
+        """Entries after the run's last one may be lost: what they said was sent cannot be known any more."""
+        await driving.adopt(ctx, self.owner, "recovery")
+        ending = driving.Ending(
+            "escalated",
+            code="effect_unknown",
+            reason="entries of the journal were lost: this run may have done more than is recorded",
+            rules=("accepted-loss",),
+        )
+        return await driving.end(ctx, task, ending)
 
     async def _context(self, recorder: Recorder, *, can_park: bool) -> tuple[Context, BaseModel]:
         created = recorder.state.created
@@ -544,6 +563,13 @@ class Runtime:
                 hint=f"it knows {', '.join(self.settings.agents) or 'none'}: open it with agents=[...]",
             )
         return known
+
+
+def _other_release(release: str) -> str:
+    return (
+        f"it began with release {release[:12]} and waits for it: the agent's prompt, tools or models are others now;"
+        " drive it with the release that began it"
+    )
 
 
 def _abandoned() -> driving.Ending:

@@ -15,7 +15,8 @@ from answerable.evidence.words import in_line, visible
 
 Json = dict[str, Any]
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&])")
+_SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&:@]|^[-+=]|(?<=^www)\.|(?<=\Wwww)\.)", re.IGNORECASE)
+"""What would be markup: also what some renderers make a link of, such as an address or a `www.`."""
 _FENCES = re.compile(r"`{3,}")
 
 

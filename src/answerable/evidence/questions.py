@@ -58,8 +58,11 @@ class Answer:
 
 
 def answers(view: RunView) -> dict[str, Answer]:
-    """All ten answers, by key."""
-    return {key: Answer(text, tuple(dict.fromkeys(places))) for key, (text, places) in _all(view).items()}
+    """All ten answers, by key. What has no entry of its own rests on the run's first."""
+    begun = places(view.find(RunCreated))
+    return {
+        key: Answer(text, tuple(dict.fromkeys(said or begun))) for key, (text, said) in _all(view).items()
+    }
 
 
 def answers_json(view: RunView) -> dict[str, object]:
@@ -130,7 +133,7 @@ def asked(view: RunView) -> tuple[str, list[Place]]:
     task = task_of(view)
     if isinstance(task, Erased):
         return f"{ERASED} What was asked is gone; the journal still proves that it was asked.", places(said)
-    return f"In the words of whoever asked (untrusted): {brief(task, 0)}", places(said)
+    return f"In the words of whoever asked (untrusted): {brief(task, 0, part=0)}", places(said)
 
 
 def rules(view: RunView) -> tuple[str, list[Place]]:
@@ -149,7 +152,7 @@ def rules(view: RunView) -> tuple[str, list[Place]]:
     if parts:
         return "\n".join(parts), places(stopped)
     if not said:
-        return "No rule was asked: no tool call was proposed.", places(view.find(RunCreated))
+        return "No rule was asked: no tool call was proposed.", []
     names = dict.fromkeys(rule for each in said for rule in each.event.rules)
     by = f" Allowed by {listed([_rule(view, rule) for rule in names])}." if names else ""
     return f"No rule refused anything, and none asked for a person.{by}", places(said)
@@ -189,7 +192,7 @@ def approvals(view: RunView) -> tuple[str, list[Place]]:
     """Who was asked, who answered, what it discharged."""
     asked_for = view.find(ApprovalRequested)
     if not asked_for:
-        return "Nobody's: no yes was needed.", places(view.find(CallDecided)) or places(view.find(RunCreated))
+        return "Nobody's: no yes was needed.", places(view.find(CallDecided))
     parts: list[str] = []
     evidence = places(asked_for)
     for each in asked_for:
@@ -206,7 +209,7 @@ def _settled(
 ) -> tuple[str, list[Place]]:
     inbox = [each for each in view.find(ApprovalGiven) if each.event.request == request.request]
     if settled is None:
-        people = listed([_need(rule, roles, count) for rule, roles, count in request.needs])
+        people = listed(_needs(request))
         given = f"; {counted(len(inbox), 'answer')} not yet taken in" if inbox else ""
         until = when(request.expires)
         return f"waiting for {people}, until {until}{given}. After that the answer is no.", places(inbox)
@@ -225,14 +228,23 @@ def _settled(
             return "the request was voided: what was proposed changed before anybody had answered.", evidence
 
 
-def _need(rule: str, roles: tuple[str, ...], count: int) -> str:
-    people = listed([f"`{role}`" for role in roles], "or")
-    return f"{counted(count, 'person', 'different people')} from {people} (rule `{rule}`)"
+def _needs(request: ApprovalRequested) -> list[str]:
+    """Who has to say yes, rules with the same wish together."""
+    wishes: dict[tuple[tuple[str, ...], int], list[str]] = {}
+    for rule, roles, count in request.needs:
+        wishes.setdefault((roles, count), []).append(f"`{rule}`")
+    return [
+        f"{counted(count, 'person', 'different people')} from {listed([f'`{role}`' for role in roles], 'or')}"
+        f" (by {listed(rules)})"
+        for (roles, count), rules in wishes.items()
+    ]
 
 
 def _note(view: RunView, given: ApprovalGiven) -> str:
     note = view.content(given.note)
-    return "" if note is None else f" (“{brief(note)}”)"
+    if note is None or isinstance(note, Erased):
+        return "" if note is None else f" ({ERASED})"
+    return f" (“{in_line(str(note), 200)}”)"
 
 
 def cost(view: RunView) -> tuple[str, list[Place]]:
@@ -248,7 +260,7 @@ def cost(view: RunView) -> tuple[str, list[Place]]:
     )
     if scripted:
         text += " The model was a scripted program, which costs nothing."
-    return text, places(view.find(ModelEnded)) or places(view.find(RunCreated))
+    return text, places(view.find(ModelEnded))
 
 
 _ANSWERS: dict[str, Callable[[RunView], tuple[str, list[Place]]]] = {

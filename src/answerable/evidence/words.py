@@ -19,6 +19,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEPT = frozenset("\n")
 _UNSAFE = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs", "Co"})
 ERASED = "[erased]"
+TWO_MINUTES, TWO_HOURS = 120, 120
+"""In seconds and in minutes: up to there the smaller unit reads better."""
 
 
 def visible(text: str, *, keep: frozenset[str] = _KEPT) -> str:
@@ -47,10 +49,10 @@ def lasting(us: int) -> str:
     seconds = us / 1_000_000
     if seconds < 1:
         return f"{us // 1000} ms"
-    if seconds < 120:
+    if seconds < TWO_MINUTES:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min" if minutes < TWO_HOURS else f"{minutes // 60} h {minutes % 60} min"
 
 
 def dollars(micros: int) -> str:
@@ -71,25 +73,31 @@ def listed(items: list[str], last: str = "and") -> str:
 
 
 def sentence(text: str) -> str:
-    """`text` on one line, ended as a sentence."""
+    """`text` on one line, begun and ended as a sentence."""
     line = in_line(text)
+    line = f"{line[:1].upper()}{line[1:]}"
     return line if not line or line[-1] in ".!?…" else f"{line}."
 
 
-def brief(value: object, limit: int = 120) -> str:
-    """Content in one line: `name value, name value` for an object, else its JSON."""
+def brief(value: object, limit: int = 120, *, part: int = 60) -> str:
+    """Content in one line: `name value, name value` for an object, else its JSON.
+
+    Each text in it has at most `part` characters, the whole at most `limit`; 0 is no limit.
+    """
     if isinstance(value, Erased):
         return ERASED
     if isinstance(value, dict):
         members = cast("dict[str, object]", value)
-        parts = [f"{in_line(name)} {_scalar(item)}" for name, item in members.items() if item is not None]
+        shown = {name: _scalar(item, part) for name, item in members.items() if item is not None}
+        parts = [f"{in_line(name)} {item}" for name, item in shown.items()]
         return in_line(", ".join(parts), limit)
-    return in_line(_scalar(value), limit)
+    return in_line(_scalar(value, part), limit)
 
 
-def _scalar(value: object) -> str:
+def _scalar(value: object, limit: int) -> str:
     if isinstance(value, Erased):
         return ERASED
     if isinstance(value, str):
-        return f"“{in_line(value, 60)}”" if " " in value or not value else in_line(value, 60)
+        line = in_line(value, limit)
+        return f"“{line}”" if " " in value or not value else line
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()

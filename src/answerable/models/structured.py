@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from answerable.errors import ConfigError
 from pydantic import TypeAdapter, ValidationError
 
 if TYPE_CHECKING:
@@ -157,8 +158,12 @@ def _adapted(document: str, adapter: TypeAdapter[Any]) -> object | Problem:
 
 
 def _schema_problems(value: object, schema: Mapping[str, Any]) -> list[str]:
-    import jsonschema_rs
-
+    try:
+        import jsonschema_rs
+    except ImportError:
+        raise ConfigError(
+            "a JSON Schema cannot be checked without the extra `models`", hint="pip install 'answerable[models]'"
+        ) from None
     validator = jsonschema_rs.validator_for(dict(schema))
     return [f"{_path(error.instance_path)}: {error.message}" for error in validator.iter_errors(value)]
 

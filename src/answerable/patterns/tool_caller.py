@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 INVALID_MAX = 3
 """So many invalid calls in a row, and a person takes over."""
 
+KINDS = ("ambiguous_input", "user_requested", "low_confidence")
+"""What an agent may ask for a person about."""
+
 ESCALATE = ToolOffer(
     name="escalate",
     description="Hand the work to a person: the request is unclear, or beyond what you may do.",
@@ -32,6 +35,11 @@ ESCALATE = ToolOffer(
         "properties": {
             "reason": {"type": "string", "description": "Why a person is needed, in one sentence."},
             "question": {"type": "string", "description": "The one question that the person has to answer."},
+            "kind": {
+                "type": "string",
+                "enum": list(KINDS),
+                "description": "What it is about: the request is unclear, somebody asked for a person, or you are not sure.",
+            },
         },
     },
 )
@@ -78,9 +86,10 @@ def _escalate_if_asked(run: Run, reply: ModelReply) -> None:
                 said = parse_object(call.arguments)
             except Refused:
                 said = {}
+            kind = said.get("kind")
             run.escalate(
                 str(said.get("reason") or "the agent asked for a person"),
-                code=ReasonCode.AMBIGUOUS_INPUT,
+                code=ReasonCode(kind) if kind in KINDS else ReasonCode.AMBIGUOUS_INPUT,
                 question=str(said.get("question") or ""),
             )
 

@@ -14,41 +14,25 @@ import re
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any, Literal, NoReturn, get_args, get_origin
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
-from pydantic.errors import PydanticSchemaGenerationError
+from pydantic import BaseModel, TypeAdapter, create_model
+from pydantic.errors import PydanticUserError
 
 from answerable.errors import ToolError
 from answerable.kernel.ids import EffectKey
 from answerable.kernel.secret import Secret
-from answerable.kernel.tool import (
-    PROBEABLE,
-    Cardinality,
-    EffectClass,
-    FactSpec,
-    FreeText,
-    Impact,
-    Retry,
-    ToolSpec,
-    Total,
-    UpTo,
-    WriteMode,
-    holes,
-)
+from answerable.kernel.tool import Cardinality, EffectClass, FactSpec, Impact, Retry, ToolSpec, Total, WriteMode
+from answerable.tools.argument_types import Arguments, Unfit, check_model, check_type, free_text
+from answerable.tools.promises import NAME, Problem, check_promises
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+__all__ = ["Arguments", "Fact", "Function", "Injection", "Tool", "fact", "tool"]
+
 _RESERVED = frozenset({"tool", "type"})
 
 Injection = Literal["key", "secret", "plan", "draft", "resource"]
 Function = Callable[..., Awaitable[Any] | Any]
-
-
-class Arguments(BaseModel):
-    """What a model used inside a tool's arguments must inherit: strict, closed and frozen."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +54,16 @@ def fact(tool_: Tool, *, max_age_s: float = 0.0, **arguments: str) -> Fact:
         raise ToolError(
             f"`{tool_.spec.name}` is a write and cannot be a fact", hint="facts are read-only tools"
         )
-    unknown = set(arguments) - set(tool_.spec.arguments.model_fields)
+    fields = tool_.spec.arguments.model_fields
+    unknown = set(arguments) - set(fields)
     if unknown:
         raise ToolError(
             f"`{tool_.spec.name}` has no parameter {', '.join(f'`{name}`' for name in sorted(unknown))}",
-            hint=f"its parameters are {', '.join(tool_.spec.arguments.model_fields)}",
+            hint=f"its parameters are {', '.join(fields)}",
         )
+    missing = [name for name, info in fields.items() if info.is_required() and name not in arguments]
+    if missing:
+        raise ToolError(f"the fact does not say `{missing[0]}`", hint=f"`{tool_.spec.name}` cannot do without")
     return Fact(tool=tool_, arguments=dict(arguments), max_age_s=max_age_s)
 
 
@@ -144,14 +132,18 @@ def tool(
     """
 
     def register(function: Function) -> Tool:
-        tool_name = name or function.__name__
-        problem = _Problem(tool_name)
+        problem = Problem(name or getattr(function, "__name__", "?"))
         effect_class, write_mode = _effect(problem, effect, mode)
+        _check_function(problem, "it", function)
+        for what, helper in (("its probe", probe), ("its draft", draft)):
+            _check_function(problem, what, helper)
+        for what, helper in (("its plan", plan), ("its fallback", fallback)):
+            _check_function(problem, what, helper, may_wait=False)
         hints = _hints(problem, function)
         arguments, injected = _signature(problem, function, hints)
         declared = dict(facts or {})
         spec = ToolSpec(
-            name=tool_name,
+            name=problem.name,
             description=_description(problem, function),
             effect_class=effect_class,
             mode=write_mode,
@@ -173,14 +165,13 @@ def tool(
             probe_lag_s=probe_lag_s,
             is_result_trusted=is_result_trusted,
             data_class=data_class,
-            price_usd=Decimal(price_usd),
+            price_usd=_price(problem, price_usd),
             has_fallback=fallback is not None,
             has_probe=probe is not None,
             plan_digest=_source_digest(plan),
-            free_text=frozenset(_free_text(arguments)),
+            free_text=free_text(arguments),
         )
-        _check_declaration(problem, spec, declared, probe, draft)
-        return Tool(
+        registered = Tool(
             spec=spec,
             function=function,
             is_async=inspect.iscoroutinefunction(function),
@@ -192,26 +183,18 @@ def tool(
             draft=draft,
             fallback=fallback,
         )
+        check_promises(problem, registered)
+        return registered
 
     return register
 
 
-class _Problem:
-    """Builds the errors of one tool, so that each names it."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __call__(self, message: str, hint: str) -> ToolError:
-        return ToolError(f"the tool `{self.name}` {message}", hint=hint)
-
-
-def _effect(problem: _Problem, effect: str | None, mode: str | None) -> tuple[EffectClass, WriteMode | None]:
-    if not _NAME.fullmatch(problem.name):
+def _effect(problem: Problem, effect: str | None, mode: str | None) -> tuple[EffectClass, WriteMode | None]:
+    if not NAME.fullmatch(problem.name):
         raise problem("has a name that models and policies cannot share", "use a-z, 0-9 and _, at most 64")
     if effect == "read":
         if mode is not None:
-            raise problem("is a read and has a write mode", "drop `mode`, or say `effect=\"write\"`")
+            raise problem("is a read and has a write mode", 'drop `mode`, or say `effect="write"`')
         return EffectClass.READ, None
     modes = ", ".join(m.value for m in WriteMode)
     if mode is None:
@@ -225,19 +208,35 @@ def _effect(problem: _Problem, effect: str | None, mode: str | None) -> tuple[Ef
         raise problem(f"has the unknown effect or mode `{effect or mode}`", f"modes are {modes}") from None
 
 
-def _hints(problem: _Problem, function: Function) -> dict[str, Any]:
+def _check_function(problem: Problem, what: str, function: object, *, may_wait: bool = True) -> None:
+    """Refuse what would not do its work when it is called by name and, where it waits, awaited."""
+    if function is None:
+        return
+    if not (inspect.isfunction(function) or inspect.ismethod(function)):
+        raise problem(f"cannot be made of this: {what} is no plain function", "write it with `def` or `async def`")
+    inner = inspect.unwrap(function)
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        raise problem(f"cannot be made of this: {what} is a generator", "return the whole result")
+    if inspect.iscoroutinefunction(inner) is not inspect.iscoroutinefunction(function):
+        raise problem(f"cannot be made of this: {what} hides whether it waits", "wrap `async def` in `async def`")
+    if inspect.iscoroutinefunction(function) and not may_wait:
+        raise problem(f"cannot be made of this: {what} waits", "it must be pure: write it with `def`")
+
+
+def _hints(problem: Problem, function: Function) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function, include_extras=True)
-    except NameError as error:
+    except (NameError, AttributeError, TypeError, SyntaxError) as error:
         raise problem(f"has an annotation that cannot be read: {error}", "import the name") from None
 
 
 def _signature(
-    problem: _Problem, function: Function, hints: dict[str, Any]
+    problem: Problem, function: Function, hints: dict[str, Any]
 ) -> tuple[type[BaseModel], tuple[tuple[str, Injection], ...]]:
     arguments: dict[str, Any] = {}
     injected: list[tuple[str, Injection]] = []
-    for parameter in inspect.signature(function).parameters.values():
+    parameters = inspect.signature(function).parameters
+    for parameter in parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise problem(f"takes `{parameter}`", "name every argument: what is open cannot be gated")
         if parameter.kind is parameter.POSITIONAL_ONLY:
@@ -248,17 +247,30 @@ def _signature(
         if parameter.kind is parameter.KEYWORD_ONLY:
             injected.append((parameter.name, _injection(parameter.name, annotation)))
             continue
-        if parameter.name.startswith("_") or parameter.name in _RESERVED:
-            raise problem(f"has a parameter called `{parameter.name}`", "choose a plain name")
-        _check_annotation(problem, parameter.name, annotation)
+        _check_parameter(problem, parameter.name, annotation)
         default = ... if parameter.default is parameter.empty else parameter.default
         arguments[parameter.name] = (annotation, default)
     try:
+        inspect.signature(function, follow_wrapped=False).bind(**dict.fromkeys(parameters))
+    except TypeError as error:
+        raise problem(f"is wrapped in a function with other parameters: {error}", "pass on `**kwargs`") from None
+    try:
         model = create_model(f"{problem.name}_arguments", __base__=Arguments, **arguments)
-        TypeAdapter(model)
-    except PydanticSchemaGenerationError as error:
-        raise problem(f"has a parameter without a schema: {error.message}", "use typed, plain data") from None
+        check_model(model, "")
+        model.model_json_schema()
+    except Unfit as unfit:
+        raise problem(str(unfit), unfit.hint) from None
     return model, tuple(injected)
+
+
+def _check_parameter(problem: Problem, name: str, annotation: object) -> None:
+    is_plain = name.isascii() and not name.startswith("_") and not hasattr(BaseModel, name)
+    if not is_plain or name in _RESERVED:
+        raise problem(f"has a parameter called `{name}`", "choose a plain name")
+    try:
+        check_type(annotation, name)
+    except Unfit as unfit:
+        raise problem(str(unfit), unfit.hint) from None
 
 
 def _injection(name: str, annotation: object) -> Injection:
@@ -266,49 +278,28 @@ def _injection(name: str, annotation: object) -> Injection:
         return "key"
     if annotation is Secret:
         return "secret"
-    if name == "plan" or name == "draft":
-        return name
-    return "resource"
+    return name if name in ("plan", "draft") else "resource"
 
 
-def _check_annotation(problem: _Problem, name: str, annotation: Any) -> None:
-    """Refuse what could slip past the gates: open dictionaries, Any, lax nested models, float."""
-    if annotation is Any or annotation is object:
-        raise problem(f"types `{name}` as Any", "say what it holds: what is open cannot be gated")
-    if annotation is float:
-        raise problem(f"types `{name}` as float", "use Decimal: policies and money need exact numbers")
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if not issubclass(annotation, Arguments):
-            raise problem(f"has a lax model in `{name}`", "inherit it from `answerable.Arguments`")
-        for inner, info in annotation.model_fields.items():
-            if info.alias or info.validation_alias:
-                raise problem(f"has an alias in `{name}.{inner}`", "one name per argument")
-            _check_annotation(problem, f"{name}.{inner}", info.annotation)
-    if getattr(annotation, "__metadata__", None):
-        for extra in annotation.__metadata__:
-            if getattr(extra, "alias", None) or getattr(extra, "validation_alias", None):
-                raise problem(f"has an alias in `{name}`", "one name per argument")
-    origin = get_origin(annotation)
-    if origin in (set, frozenset) and Decimal in get_args(annotation):
-        raise problem(f"has a set of decimals in `{name}`", "use a list")
-    if origin is Literal:
-        return
-    for part in get_args(annotation):
-        if part is not type(None) and part is not Ellipsis and not isinstance(part, FreeText):
-            if isinstance(part, type) or get_origin(part) is not None or part is Any:
-                _check_annotation(problem, name, part)
+def _price(problem: Problem, price_usd: str) -> Decimal:
+    try:
+        return Decimal(price_usd)
+    except InvalidOperation:
+        raise problem(f"has the price `{price_usd}`", 'dollars as text, from "0"') from None
 
 
-def _result(problem: _Problem, hints: dict[str, Any]) -> TypeAdapter[Any]:
+def _result(problem: Problem, hints: dict[str, Any]) -> TypeAdapter[Any]:
     if "return" not in hints:
         raise problem("does not type its result", "annotate what it returns (`-> None` is fine)")
     try:
-        return TypeAdapter(hints["return"])
-    except PydanticSchemaGenerationError:
+        result = TypeAdapter[Any](hints["return"])
+        result.json_schema(mode="serialization")
+    except PydanticUserError:
         raise problem("has a result without a schema", "return a Pydantic model or plain data") from None
+    return result
 
 
-def _description(problem: _Problem, function: Function) -> str:
+def _description(problem: Problem, function: Function) -> str:
     text = inspect.getdoc(function)
     if not text:
         raise problem("has no docstring", "say in one sentence what it does: the model reads it")
@@ -323,60 +314,3 @@ def _source_digest(function: Callable[..., object] | None) -> str:
     except (OSError, TypeError):
         source = getattr(function, "__qualname__", repr(type(function)))
     return hashlib.sha256(source.encode()).hexdigest()
-
-
-def _free_text(model: type[BaseModel], prefix: str = "") -> list[str]:
-    found: list[str] = []
-    for name, info in model.model_fields.items():
-        if any(item is FreeText or isinstance(item, FreeText) for item in info.metadata):
-            found.append(prefix + name)
-        annotation = info.annotation
-        for part in (annotation, *get_args(annotation)):
-            if isinstance(part, type) and issubclass(part, BaseModel):
-                found.extend(_free_text(part, f"{prefix}{name}."))
-            elif any(isinstance(item, FreeText) for item in getattr(part, "__metadata__", ())):
-                found.append(prefix + name)
-    return found
-
-
-def _check_declaration(
-    problem: _Problem,
-    spec: ToolSpec,
-    facts: Mapping[str, Fact],
-    probe: Function | None,
-    draft: Function | None,
-) -> None:
-    if not spec.is_write:
-        if spec.business_key or spec.undo or spec.totals or spec.impact:
-            raise problem("is a read and declares an impact", "impacts, totals, keys and undo are for writes")
-    if spec.mode in PROBEABLE and probe is None:
-        raise problem(f"is `{spec.mode}` and has no probe", "say how to ask whether it happened: `probe=`")
-    if spec.mode is WriteMode.DRAFT_THEN_COMMIT and draft is None:
-        raise problem("is `draft_then_commit` and has no draft", "say how to make the draft: `draft=`")
-    if spec.timeout_s <= 0 or spec.retry.attempts < 1:
-        raise problem("has no time or no attempt", "`timeout_s` above 0, at least one attempt")
-    for key, declared in facts.items():
-        if declared.tool.facts:
-            raise problem(f"has the fact `{key}`, which needs facts itself", "facts cannot need facts")
-        _check_holes(problem, spec, " ".join(declared.arguments.values()), {})
-    templates = [spec.business_key or "", *(total.by for total in spec.totals)]
-    for template in templates:
-        _check_holes(problem, spec, template, facts)
-    named = [total.of for total in spec.totals]
-    if spec.impact is not None:
-        named += [part for part in (spec.impact.money, spec.impact.recipients) if part]
-    if isinstance(spec.cardinality, UpTo):
-        named.append(spec.cardinality.amount)
-        _check_holes(problem, spec, "{" + spec.cardinality.total + "}", facts)
-        if not spec.business_key:
-            raise problem("has a cardinality and no business key", "say what the amounts add up to")
-    for argument in named:
-        if argument not in spec.arguments.model_fields:
-            raise problem(f"declares an impact on `{argument}`, which is no argument", "name an argument")
-
-
-def _check_holes(problem: _Problem, spec: ToolSpec, template: str, facts: Mapping[str, Fact]) -> None:
-    for hole in holes(template):
-        root = hole.split(".")[0]
-        if root not in spec.arguments.model_fields and root not in facts:
-            raise problem(f"has `{{{hole}}}` in a template", "name an argument, or a declared fact")

@@ -7,17 +7,16 @@ from decimal import Context, Decimal, InvalidOperation
 from enum import Enum
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from answerable.gates.policy.schema import LONG_MAX, LONG_MIN
 from answerable.gates.policy.shape import Record, SetOf
+from answerable.gates.policy.validator import LONG_MAX, LONG_MIN
 from answerable.kernel.encoding import encode_payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import jsonschema_rs
-
     from answerable.gates.policy.schema import ToolShape
     from answerable.gates.policy.shape import Shape
+    from answerable.gates.policy.validator import ContextValidator
     from answerable.gates.request import PolicyRequest
 
 DECIMAL_MAX = Decimal("922337203685477.5807")
@@ -60,16 +59,14 @@ def build_context(request: PolicyRequest, tool: ToolShape) -> dict[str, object]:
     return context
 
 
-def check_context(context: dict[str, object], validator: jsonschema_rs.Validator) -> None:
+def check_context(context: dict[str, object], validator: ContextValidator) -> None:
     """Refuse a context that does not have its tool's shape, and name the place.
 
     Cedar would skip a rule over some of these mistakes; a skipped `forbid` allows.
     """
     if validator.is_valid(context):
         return
-    error = next(iter(validator.iter_errors(context)))
-    place = ".".join(str(each) for each in error.instance_path) or "the context"
-    _refuse(f"{place}: {error.message}")
+    _refuse(validator.problem(context))
 
 
 def context_text(context: dict[str, object]) -> str:

@@ -1,12 +1,10 @@
-"""What rules can speak about: per tool one context shape, and from it the Cedar and the JSON Schema."""
+"""What rules can speak about: per tool one context shape, and from it the Cedar schema and the validator."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import jsonschema_rs
 
 from answerable.gates.policy.refusal import refuse
 from answerable.gates.policy.shape import (
@@ -23,15 +21,13 @@ from answerable.gates.policy.shape import (
     Shape,
     shape_of,
 )
+from answerable.gates.policy.validator import ContextValidator
 from answerable.kernel.tool import EffectClass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from answerable.kernel.tool import ToolSpec
-
-LONG_MAX = 2**63 - 1
-LONG_MIN = -(2**63)
 
 GROUPS: dict[str, tuple[str, ...]] = {"read": (), "write": (), "irreversible": ("write",)}
 """Action groups and what they are in: `action in Action::"write"` is every change outside."""
@@ -63,7 +59,7 @@ class ToolShape:
     spec: ToolSpec
     context: Record
     left_out: tuple[LeftOut, ...]
-    validator: jsonschema_rs.Validator
+    validator: ContextValidator
 
 
 def tool_shapes(tools: Sequence[ToolSpec]) -> dict[str, ToolShape]:
@@ -146,29 +142,6 @@ def quote(name: str) -> str:
     return json.dumps(name, ensure_ascii=False)
 
 
-def json_schema(shape: Shape) -> dict[str, object]:
-    """The JSON Schema of the context form of a shape: closed, with every required part required."""
-    if isinstance(shape, SetOf):
-        return {"type": "array", "items": json_schema(shape.item)}
-    if isinstance(shape, Record):
-        return {
-            "type": "object",
-            "properties": {each.name: json_schema(each.shape) for each in shape.attributes},
-            "required": [each.name for each in shape.attributes if not each.is_optional],
-            "additionalProperties": False,
-        }
-    return _SCALARS[shape.kind] | ({"enum": list(shape.values)} if shape.values else {})
-
-
-_SCALARS: dict[str, dict[str, object]] = {
-    "String": {"type": "string"},
-    "Bool": {"type": "boolean"},
-    "Long": {"type": "integer", "minimum": LONG_MIN, "maximum": LONG_MAX},
-    "decimal": {"type": "string", "pattern": r"^-?[0-9]{1,15}\.[0-9]{1,4}$"},
-    "datetime": {"type": "string", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{3}Z$"},
-}
-
-
 def _tool_shape(tool: ToolSpec, tools: Mapping[str, ToolSpec]) -> ToolShape:
     if tool.name in GROUPS:
         refuse(
@@ -189,7 +162,7 @@ def _tool_shape(tool: ToolSpec, tools: Mapping[str, ToolSpec]) -> ToolShape:
             Attribute("now", DATETIME),
         )
     )
-    validator = jsonschema_rs.validator_for(json_schema(context))
+    validator = ContextValidator(context)
     return ToolShape(tool, context, tuple(left_out), validator)
 
 

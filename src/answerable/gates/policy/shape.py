@@ -1,6 +1,6 @@
 """Shapes: what a rule may read of a value, as far as Cedar can say it exactly.
 
-One shape is the source of both the Cedar type and the JSON Schema of the same value, so that the two
+One shape is the source of both the Cedar type and the validator of the same value, so that the two
 cannot drift apart. What has no exact Cedar form (a float, a free-form mapping, a union) is *left out*:
 a rule cannot mention it, and the bundle lists it.
 """

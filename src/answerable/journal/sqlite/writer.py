@@ -1,7 +1,7 @@
 """The one thread that writes: it takes what is queued, commits it, and only then answers.
 
-In `group` durability everything that waits goes into one commit, each append in a savepoint of its own, so
-that one stale fence fails alone. In `full` and `relaxed` each append is a commit.
+In `group` durability everything that waits goes into one commit; if one is refused, all are written again with
+a savepoint for each, so that one stale fence fails alone. In `full` and `relaxed` each append is a commit.
 """
 
 from __future__ import annotations
@@ -27,8 +27,13 @@ BATCH = 64
 """How many appends share a commit at most."""
 QUEUE = 4096
 """More than this waiting is an error: the disk does not keep up."""
+CHECKPOINT_PAGES = 4096
+"""Pages in the log (16 MiB) before they are moved into the file, which waits for the disk twice."""
+CACHE_KIB = 16 * 1024
+"""What the writer keeps in memory. A commit of many runs that does not fit is written to the log twice."""
 
 Job = tuple[tuple["Append", ...], asyncio.AbstractEventLoop, "asyncio.Future[tuple[Entry, ...]]"]
+Settled = tuple["asyncio.Future[tuple[Entry, ...]]", tuple["Entry", ...] | BaseException]
 
 
 class Writer:
@@ -40,9 +45,15 @@ class Writer:
         self._batch = BATCH if durability == "group" else 1
         self._large_body = large_body
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._db = connect(path, synchronous=self._synchronous)
+        self._db = self._connect()
         self._thread = threading.Thread(target=self._work, name="answerable-journal", daemon=True)
         self._thread.start()
+
+    def _connect(self) -> sqlite3.Connection:
+        db = connect(self._path, synchronous=self._synchronous)
+        db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        return db
 
     async def append(self, appends: tuple[Append, ...]) -> tuple[Entry, ...]:
         """Queue appends as one transaction and wait until they are durable, or refused."""
@@ -89,11 +100,15 @@ class Writer:
         answers: list[tuple[Entry, ...] | BaseException] = []
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            for appends, _, _ in jobs:
-                answers.append(self._try(appends, is_alone=len(jobs) == 1))
-            if len(jobs) == 1 and isinstance(answers[0], BaseException):
+            try:
+                for appends, _, _ in jobs:
+                    answers.append(self._append_all(appends))
+            except (AnswerableError, NotEncodable) as refused:
                 self._rollback()
-            else:
+                answers = [refused]
+                if len(jobs) > 1:
+                    answers = self._each_alone(jobs)
+            if self._db.in_transaction:
                 self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._rollback()
@@ -101,8 +116,18 @@ class Writer:
         except BaseException as error:  # noqa: BLE001 - the callers must hear of it, whatever it was
             self._rollback()
             answers = [error] * len(jobs)
+        settled: dict[asyncio.AbstractEventLoop, list[Settled]] = {}
         for (_, loop, future), answer in zip(jobs, answers, strict=True):
-            loop.call_soon_threadsafe(_settle, future, answer)
+            settled.setdefault(loop, []).append((future, answer))
+        for loop, those in settled.items():
+            loop.call_soon_threadsafe(_settle, those)
+
+    def _each_alone(self, jobs: list[Job]) -> list[tuple[Entry, ...] | BaseException]:
+        """All again after a refusal, each append in a savepoint. They are not there from the start because
+        they cost every page twice, and refusals are rare.
+        """
+        self._db.execute("BEGIN IMMEDIATE")
+        return [self._try(appends) for appends, _, _ in jobs]
 
     def _padded(
         self, answers: list[tuple[Entry, ...] | BaseException], count: int
@@ -115,7 +140,7 @@ class Writer:
                 self._db.execute("ROLLBACK")
             except sqlite3.Error:
                 self._db.close()
-                self._db = connect(self._path, synchronous=self._synchronous)
+                self._db = self._connect()
 
     def _after_failure(
         self, error: sqlite3.Error, answer: tuple[Entry, ...] | BaseException
@@ -139,12 +164,7 @@ class Writer:
                 return answer
         return translate(error, self._path)
 
-    def _try(self, appends: tuple[Append, ...], *, is_alone: bool) -> tuple[Entry, ...] | BaseException:
-        if is_alone:
-            try:
-                return self._append_all(appends)
-            except (AnswerableError, NotEncodable) as refused:
-                return refused
+    def _try(self, appends: tuple[Append, ...]) -> tuple[Entry, ...] | BaseException:
         self._db.execute("SAVEPOINT one")
         try:
             entries = self._append_all(appends)
@@ -228,12 +248,11 @@ def read_head(db: sqlite3.Connection, stream: str) -> Head:
     return Head(*row) if row else EMPTY
 
 
-def _settle(
-    future: asyncio.Future[tuple[Entry, ...]], answer: tuple[Entry, ...] | BaseException
-) -> None:
-    if future.done():
-        return
-    if isinstance(answer, BaseException):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)
+def _settle(those: list[Settled]) -> None:
+    for future, answer in those:
+        if future.done():
+            continue
+        if isinstance(answer, BaseException):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

@@ -288,7 +288,9 @@ def test_the_validator_is_tried_at_load(desk: Desk, monkeypatch: pytest.MonkeyPa
         (True, r"a wrong `context\.no_such_name` is accepted"),
         (False, "a sound context is refused"),
     ):
-        monkeypatch.setattr("jsonschema_rs.validator_for", lambda _schema, answer=answer: Validator(answer))
+        monkeypatch.setattr(
+            "answerable.gates.policy.schema.ContextValidator", lambda _shape, answer=answer: Validator(answer)
+        )
         with pytest.raises(PolicyError, match=message):
             desk.load()
 

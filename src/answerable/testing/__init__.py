@@ -1,0 +1,30 @@
+"""What tests of your own agents, tools and stores are made of. Product code never imports it.
+
+A run under test gets its time, ids and chance from `fake_ports`, its model from a `ScriptedModel`, its trouble
+from a `FaultyStore`; a journal store of your own is right when `check_journal_store` finds nothing.
+"""
+
+from __future__ import annotations
+
+from answerable.models.scripted import ScriptedModel, call, say, use
+from answerable.testing.clock import FakeClock
+from answerable.testing.entropy import fixed_entropy
+from answerable.testing.faults import Fault, FaultyStore, Point
+from answerable.testing.ports import fake_ports
+from answerable.testing.store_checks import StoreCheckFailed, StoreFactory, check_journal_store
+
+__all__ = [
+    "FakeClock",
+    "Fault",
+    "FaultyStore",
+    "Point",
+    "ScriptedModel",
+    "StoreCheckFailed",
+    "StoreFactory",
+    "call",
+    "check_journal_store",
+    "fake_ports",
+    "fixed_entropy",
+    "say",
+    "use",
+]

@@ -1,0 +1,274 @@
+"""The desk on requests that nobody here wrote: recorded retail conversations, and what the gates made of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from pydantic import Field
+
+from answerable import Agent, Arguments, Budget, Text, ToolFailed, open_runtime
+from answerable.gates.approval import Approver
+from answerable.journal.verify import verify_database
+from answerable.kernel import events
+from answerable.kernel.ids import run_stream
+from answerable.models.scripted import ScriptedModel
+from answerable.project import bundle_of
+
+from tau2_clerk import HANDOVER, clerk
+from tau2_policy import make_policy
+from tau2_shop import RETAIL, Call, RecordedShop, Retail, build_tool, canonical, load_retail
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from answerable import Outcome, Run, Runtime
+
+pytestmark = [
+    pytest.mark.skipif(
+        not RETAIL.is_file(), reason=f"no recorded retail workload at {RETAIL} (set ANSWERABLE_WORKLOADS)"
+    ),
+    pytest.mark.xdist_group("tau2"),
+]
+
+NAME = "retail-desk"
+READ_ONLY = {"calculate", "list_all_product_types"}
+"""Tools whose kind the recording does not say, and whose description says that they only look."""
+YES_MAX = 10
+
+
+class Request(Arguments):
+    """What a customer asks."""
+
+    id: Annotated[str, Field(pattern=r"^[0-9]{1,4}$")]
+    text: Text
+
+
+@dataclass
+class Done:
+    """One conversation, when it was over."""
+
+    trace: dict[str, Any]
+    outcome: Outcome
+    shop: RecordedShop
+    events: list[events.Event]
+    yeses: int
+
+    @property
+    def ended(self) -> list[events.CallEnded]:
+        """The last outcome of each call, in order."""
+        return list({e.path: e for e in self.events if isinstance(e, events.CallEnded)}.values())
+
+
+@dataclass
+class Report:
+    """All of them, and where their journal is."""
+
+    journal: Path
+    seconds: float
+    runs: list[Done] = field(default_factory=list)
+
+
+def make_desk(retail: Retail, **changes: Any) -> Agent:
+    """The agent, with every recorded tool."""
+    tools = []
+    for definition in retail.definitions:
+        name = definition["function"]["name"]
+        is_read = retail.kinds.get(name) == "READ" or name in READ_ONLY
+        tools.append(build_tool(definition, mode=None if is_read else "upsert"))
+    writes = [tool.name for tool in tools if tool.spec.is_write and tool.name != HANDOVER]
+    return Agent(
+        **{
+            "name": NAME,
+            "owner": "retail",
+            "prompt": retail.policy_text,
+            "models": ["scripted:clerk"],
+            "tools": tools,
+            "policy": make_policy(NAME, writes, handover=HANDOVER),
+            "task": Request,
+            "source": "{id}",
+            "budget": Budget(tool_calls=40, model_calls=40, money="0.10", wall_clock="2m"),
+            **changes,
+        }
+    )
+
+
+async def run_all(retail: Retail, agent: Agent, journal: Path) -> Report:
+    """Every conversation on one journal, each with a shop and a tenant of its own; the customer says yes."""
+    begun = time.monotonic()
+    report = Report(journal, 0.0)
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    customer = Approver(name="customer", roles=frozenset({"customer"}), public_key=public)
+    bundle = bundle_of(agent)
+    for trace in retail.traces:
+        shop = RecordedShop(trace["steps"], retail.before)
+        async with open_runtime(
+            f"sqlite:///{journal}",
+            agents=[agent],
+            approvers=[customer],
+            resources={"shop": shop},
+            models={"scripted:clerk": ScriptedModel("clerk", clerk, seed=7)},
+            bundles={NAME: bundle},
+            tenant=f"shop-{trace['id']}",
+            durability="relaxed",
+        ) as runtime:
+            report.runs.append(await _converse(runtime, agent, trace, shop, private))
+    report.seconds = time.monotonic() - begun
+    return report
+
+
+async def _converse(
+    runtime: Runtime, agent: Agent, trace: dict[str, Any], shop: RecordedShop, private: bytes
+) -> Done:
+    user = trace["user"]
+    text = f"{user['known_info']}\n{user['reason_for_call']}"
+    outcome = await runtime.run(agent, {"id": trace["id"], "text": text})
+    yeses = 0
+    while outcome.waiting_for == "approval" and yeses < YES_MAX:
+        await runtime.answer(outcome.run, "grant", approver="customer", private_key=private)
+        yeses += 1
+        outcome = await runtime.drive(outcome.run)
+    entries = await runtime.store.entries(run_stream(outcome.run))
+    happened = [event for entry in entries for event in entry.events]
+    return Done(trace, outcome, shop, happened, yeses)
+
+
+async def oracle_steps(run: Run, task: Any) -> str:
+    """A program that performs what the oracle did: not a model, a measure of what the gates let through."""
+    steps = ORACLE[task.id]
+    for step in steps:
+        try:
+            await run.call(step["tool"], **step["args"])
+        except ToolFailed:
+            continue
+    return "performed"
+
+
+ORACLE: dict[str, list[dict[str, Any]]] = {}
+
+
+@pytest.fixture(scope="module")
+def retail() -> Retail:
+    """The recorded domain."""
+    return load_retail()
+
+
+@pytest.fixture(scope="module")
+def report(retail: Retail, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """The clerk on every request."""
+    journal = tmp_path_factory.mktemp("tau2") / "retail.db"
+    return asyncio.run(run_all(retail, make_desk(retail), journal))
+
+
+def test_every_request_is_worked_on(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nine in ten runs make two tool calls or more, none fails, none is left open."""
+    with capsys.disabled():
+        print(table(report, "the clerk"))
+    calls = [len(done.ended) for done in report.runs]
+
+    assert len(report.runs) == 114
+    assert sum(count >= 2 for count in calls) >= 0.9 * len(calls)
+    assert not [done.trace["id"] for done in report.runs if done.outcome.name in (None, "failed", "abandoned")]
+    assert report.seconds < 60
+
+
+def test_no_effect_without_a_permit(report: Report) -> None:
+    """Every write that reached a shop was decided, agreed to and intended before; the shops' books say the same."""
+    check_permits(report)
+
+
+def test_the_journal_verifies(report: Report) -> None:
+    """The independent reader finds nothing wrong in the journal of all the runs."""
+    found = verify_database(report.journal)
+
+    assert found.findings == ()
+
+
+def test_what_the_oracle_did_passes_the_same_gates(
+    retail: Retail, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the oracle in the model's place nothing fails, and a write is refused only by a rule that says why."""
+    ORACLE.update({trace["id"]: trace["steps"] for trace in retail.traces})
+    agent = make_desk(retail, program=oracle_steps, budget=Budget(tool_calls=60, model_calls=1))
+    report = asyncio.run(run_all(retail, agent, tmp_path / "oracle.db"))
+    with capsys.disabled():
+        print(table(report, "the oracle in the model's place"))
+
+    check_permits(report)
+    assert verify_database(report.journal).findings == ()
+    assert not [done.trace["id"] for done in report.runs if done.outcome.name in (None, "failed", "abandoned")]
+    refused = Counter(done.outcome.rules for done in report.runs if done.outcome.name == "escalated")
+    assert set(refused) <= {("authenticate-first",), ("facts-complete",), ("own-orders-only",)}
+
+
+def check_permits(report: Report) -> None:
+    """The invariant, over every run: arrived at the shop = intended, after an allow and a signed yes."""
+    for done in report.runs:
+        arrived = dict(done.shop.arrived)
+        intended: dict[str, str] = {}
+        allowed: set[str] = set()
+        granted: set[str] = set()
+        performed: set[str] = set()
+        for event in done.events:
+            match event:
+                case events.CallDecided(verdict="allow"):
+                    allowed.add(event.path)
+                case events.CallDecided():
+                    allowed.discard(event.path)
+                case events.ApprovalSettled(state="granted"):
+                    granted.add(event.path)
+                case events.CallIntended():
+                    assert event.path in allowed, f"{event.tool} was intended without an allow"
+                    assert event.tool == HANDOVER or event.path in granted, f"{event.tool} without a yes"
+                    intended[event.effect] = event.tool
+                case events.CallEnded(effect=str() as effect):
+                    assert effect in intended, f"{event.tool} ended without an intent"
+                    if event.state == "done":
+                        performed.add(effect)
+                case _:
+                    pass
+        assert arrived == intended
+        assert set(done.shop.performed) == performed
+
+
+def table(report: Report, who: str) -> str:
+    """What was done, beside what the oracle did."""
+    outcomes = Counter(done.outcome.name for done in report.runs)
+    codes = Counter((done.outcome.code or "-", *done.outcome.rules) for done in report.runs)
+    rows = {kind: Counter[str]() for kind in ("reads", "writes")}
+    for done in report.runs:
+        mine = Counter(done.shop.calls)
+        oracle = Counter(canonical(step["tool"], step["args"]) for step in done.trace["steps"])
+        for call, count in oracle.items():
+            rows[_kind(call)]["oracle's"] += count
+        for call, count in mine.items():
+            row = rows[_kind(call)]
+            row["made"] += count
+            row["as the oracle"] += min(count, oracle[call])
+            row["others"] += max(0, count - oracle[call])
+    intents = sum(isinstance(e, events.CallIntended) for done in report.runs for e in done.events)
+    lines = [f"\nretail, {who}: {len(report.runs)} requests in {report.seconds:.1f} s"]
+    head = ("oracle's", "made", "as the oracle", "others")
+    lines.append(f"  {'calls':<8}" + "".join(f"{name:>15}" for name in head))
+    lines += [f"  {kind:<8}" + "".join(f"{row[name]:>15}" for name in head) for kind, row in rows.items()]
+    calls = [len(done.ended) for done in report.runs]
+    lines.append(f"  runs with 2 calls or more: {sum(count >= 2 for count in calls)} of {len(calls)}")
+    lines.append(
+        f"  writes: {intents} intended, {sum(done.yeses for done in report.runs)} yeses asked and given,"
+        f" {sum(len(done.shop.performed) for done in report.runs)} performed by the shops"
+    )
+    lines.append("  outcomes: " + ", ".join(f"{name} {count}" for name, count in outcomes.most_common()))
+    lines += [f"    {' '.join(code)}: {count}" for code, count in codes.most_common()]
+    return "\n".join(lines)
+
+
+def _kind(call: Call) -> str:
+    return "reads" if call[0].startswith(("find_", "get_", "list_", "calculate")) else "writes"
