@@ -149,10 +149,7 @@ def _figures(line: Mapping[str, object]) -> Figures:
 
 
 def _rounded(figures: Figures) -> dict[str, float | None]:
-    return {
-        name: None if number is None else round(number, 3)
-        for name, number in asdict(figures).items()
-    }
+    return {name: None if number is None else round(number, 3) for name, number in asdict(figures).items()}
 
 
 def _numbers(text: str) -> tuple[int, ...]:

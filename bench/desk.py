@@ -41,7 +41,9 @@ class Stored(BaseModel):
 
 
 @tool(effect="read")
-async def quote_refund(order: Order, customer: str, amount_usd: Amount, currency: Currency, reason: Text) -> Stored:
+async def quote_refund(
+    order: Order, customer: str, amount_usd: Amount, currency: Currency, reason: Text
+) -> Stored:
     """Say what a refund would do."""
     del customer, amount_usd, currency, reason
     return Stored.model_validate(one_kilobyte(order))
@@ -57,7 +59,9 @@ async def create_refund(
 
 
 @tool(mode="at_most_once", business_key=BUSINESS_KEY, impact=IMPACT)
-async def wire_refund(order: Order, customer: str, amount_usd: Amount, currency: Currency, reason: Text) -> Stored:
+async def wire_refund(
+    order: Order, customer: str, amount_usd: Amount, currency: Currency, reason: Text
+) -> Stored:
     """Refund an order by wire, which can neither be sent again nor asked for."""
     del customer, amount_usd, currency, reason
     return Stored.model_validate(one_kilobyte(order))
@@ -103,7 +107,7 @@ def many_policies(tools: list[str], policies: int, scope: Scope) -> str:
     Under `any` they have no tool in their head, and every one has to be evaluated at every call.
     """
     own = _rules_of(tools[0])
-    rest = (_company_rules() if scope == "any" else (rule for name in tools[1:] for rule in _rules_of(name)))
+    rest = _company_rules() if scope == "any" else (rule for name in tools[1:] for rule in _rules_of(name))
     rules = [*own, *islice(rest, max(0, policies - len(own)))][:policies]
     if len(rules) != policies:
         message = f"{policies} rules were asked for, {len(rules)} made"
@@ -112,7 +116,9 @@ def many_policies(tools: list[str], policies: int, scope: Scope) -> str:
 
 
 def _other_tool(number: int) -> Tool:
-    async def other(order: Order, customer: str, amount_usd: Amount, currency: Currency, reason: Text) -> Stored:
+    async def other(
+        order: Order, customer: str, amount_usd: Amount, currency: Currency, reason: Text
+    ) -> Stored:
         """Do something that is not measured."""
         raise NotImplementedError(order, customer, amount_usd, currency, reason)
 
@@ -123,7 +129,12 @@ def _rules_of(name: str) -> list[str]:
     """A permit and five guards that read arguments and the run, none of which holds a measured call back."""
     return [
         _rule(f"{name}-may", "permit", name, "", 'principal == Agent::"bench-desk"'),
-        _rule(f"{name}-own-customer", "forbid", name, "unless { context.args.customer == context.run.on_behalf_of }"),
+        _rule(
+            f"{name}-own-customer",
+            "forbid",
+            name,
+            "unless { context.args.customer == context.run.on_behalf_of }",
+        ),
         _rule(f"{name}-dollars", "forbid", name, 'when { context.args.currency != "USD" }'),
         _rule(
             f"{name}-cap",
@@ -132,7 +143,9 @@ def _rules_of(name: str) -> list[str]:
             'when { context.args.amount_usd.greaterThan(decimal("500.00")) }',
             asks='@decision("require_approval")\n@approvers("support-lead")\n',
         ),
-        _rule(f"{name}-much", "forbid", name, 'when { context.args.amount_usd.greaterThan(decimal("5000.00")) }'),
+        _rule(
+            f"{name}-much", "forbid", name, 'when { context.args.amount_usd.greaterThan(decimal("5000.00")) }'
+        ),
         _rule(f"{name}-known-order", "forbid", name, "when { context.args.order > 900000000 }"),
     ]
 
@@ -147,7 +160,13 @@ def _company_rules() -> "map[str]":
 
 
 def _rule(
-    name: str, effect: str, action: str | None, condition: str, principal: str = "principal", *, asks: str = ""
+    name: str,
+    effect: str,
+    action: str | None,
+    condition: str,
+    principal: str = "principal",
+    *,
+    asks: str = "",
 ) -> str:
     head = "action" if action is None else f'action == Action::"{action}"'
     return (

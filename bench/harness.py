@@ -1,6 +1,7 @@
 """The command: runs a comparison and hands it to whoever reads it.
 
-`steps` compares one step of each subject; `growth` compares a late step of each with an early one.
+`steps` compares one step of each subject; `growth` compares a late step of each with an early one; `scale` looks
+at our own calls under many runs and many rules.
 Talk goes to stderr, Markdown to stdout, and every child's answer to a file in `bench/results/`.
 """
 
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import lineup, report
+from bench import lineup, report, targets
 from bench.lineup import Subject
 from bench.machine import IN_MEMORY, this_machine
 from bench.publish import Comparison, publish
@@ -65,14 +66,24 @@ def compare_steps(asked: Namespace, said: Callable[[str], None]) -> Comparison:
         syncs[subject.label] = syncs_per_step(subject, scratch=RESULTS)
     bases = [base for base in lineup.BASES if base in rounds[0]]
     ratios = [report.ratios_to(base, rounds) for base in bases]
-    return Comparison(rounds, [report.cost_of_a_step(rounds, syncs), *ratios], syncs)
+    met = targets.against_targets(targets.STEPS, rounds)
+    return Comparison(rounds, [report.cost_of_a_step(rounds, syncs), *ratios, met], syncs)
 
 
 def compare_growth(asked: Namespace, said: Callable[[str], None]) -> Comparison:
     """Compare a late step of each subject with an early step of the same run."""
     subjects = _chosen(lineup.GROWTH, asked.subject)
     rounds = list(interleave(subjects, asked.rounds, up_to_marks, scratch=RESULTS, said=said))
-    return Comparison(rounds, [report.growth(rounds)])
+    return Comparison(rounds, [report.growth(rounds), targets.growth_against_target(rounds)])
+
+
+def compare_scale(asked: Namespace, said: Callable[[str], None]) -> Comparison:
+    """Measure our own calls under many runs and many rules."""
+    subjects = _chosen(lineup.SCALE, asked.subject)
+    length = Length(asked.steps, asked.warmup)
+    rounds = list(interleave(subjects, asked.rounds, lambda _: length, scratch=RESULTS, said=said))
+    met = targets.against_targets(targets.SCALE, rounds)
+    return Comparison(rounds, [report.cost_of_a_step(rounds, {}), met])
 
 
 def _chosen(subjects: Sequence[Subject], labels: Sequence[str]) -> Sequence[Subject]:
@@ -82,7 +93,7 @@ def _chosen(subjects: Sequence[Subject], labels: Sequence[str]) -> Sequence[Subj
 
 def _arguments() -> ArgumentParser:
     parser = ArgumentParser(prog="python -m bench.harness", description=__doc__)
-    verbs = parser.add_subparsers(required=True, metavar="{steps,growth}")
+    verbs = parser.add_subparsers(required=True, metavar="{steps,growth,scale}")
     steps = verbs.add_parser("steps", help="compare one step of each subject")
     steps.add_argument("--rounds", type=_at_least_one, default=9)
     steps.add_argument("--steps", type=int, default=300, help="steps of the run that counts")
@@ -92,7 +103,12 @@ def _arguments() -> ArgumentParser:
     growth = verbs.add_parser("growth", help="compare a late step of each with an early one")
     growth.add_argument("--rounds", type=_at_least_one, default=3)
     growth.set_defaults(compare=compare_growth)
-    for verb, subjects in ((steps, lineup.STEPS), (growth, lineup.GROWTH)):
+    scale = verbs.add_parser("scale", help="measure ours under many runs and many rules")
+    scale.add_argument("--rounds", type=_at_least_one, default=5)
+    scale.add_argument("--steps", type=int, default=3200, help="steps that count, of all runs together")
+    scale.add_argument("--warmup", type=int, default=640, help="steps before")
+    scale.set_defaults(compare=compare_scale)
+    for verb, subjects in ((steps, lineup.STEPS), (growth, lineup.GROWTH), (scale, lineup.SCALE)):
         labels = [subject.label for subject in subjects]
         verb.add_argument(
             "--subject",

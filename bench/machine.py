@@ -48,6 +48,4 @@ def file_system(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
     except OSError:
         return "unknown"
     mounted = {Path(line.split()[1]): line.split()[2] for line in lines}
-    return next(
-        (mounted[place] for place in (folder, *folder.parents) if place in mounted), "unknown"
-    )
+    return next((mounted[place] for place in (folder, *folder.parents) if place in mounted), "unknown")

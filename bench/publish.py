@@ -28,9 +28,7 @@ def publish(compared: Comparison, *, command: str, machine: Machine, folder: Pat
     now = datetime.now(UTC)
     versions = measured_versions(compared.rounds)
     said = ", ".join(f"{package} {version}" for package, version in versions.items())
-    print(
-        f"`{command}`, {now.date()}, {len(compared.rounds)} rounds, median (least to greatest).  "
-    )
+    print(f"`{command}`, {now.date()}, {len(compared.rounds)} rounds, median (least to greatest).  ")
     print(f"{machine}.  \n{said}.\n")
     print("\n".join(table.markdown() for table in compared.tables))
     kept = {
@@ -39,8 +37,7 @@ def publish(compared: Comparison, *, command: str, machine: Machine, folder: Pat
         "machine": asdict(machine),
         "versions": versions,
         "rounds": [
-            {label: asdict(answer) for label, answer in answers.items()}
-            for answers in compared.rounds
+            {label: asdict(answer) for label, answer in answers.items()} for answers in compared.rounds
         ],
         "syncs_per_step": dict(compared.syncs),
     }

@@ -42,9 +42,9 @@ def cost_of_a_step(rounds: Rounds, syncs: Mapping[str, float | None]) -> Table:
     rows = tuple(
         (
             label,
-            _show(spread([answer[label].figures.wall_us_per_step for answer in rounds])),
-            _show(spread([answer[label].figures.cpu_us_per_step for answer in rounds])),
-            _show(spread([answer[label].figures.bytes_per_step for answer in rounds])),
+            show(spread([answer[label].figures.wall_us_per_step for answer in rounds])),
+            show(spread([answer[label].figures.cpu_us_per_step for answer in rounds])),
+            show(spread([answer[label].figures.bytes_per_step for answer in rounds])),
             _written([answer[label].figures for answer in rounds]),
             _syncs(syncs.get(label)),
         )
@@ -59,9 +59,9 @@ def ratios_to(base: str, rounds: Rounds) -> Table:
     rows = tuple(
         (
             label,
-            _show(_against(base, label, "wall_us_per_step", rounds), digits=2),
-            _show(_against(base, label, "cpu_us_per_step", rounds), digits=2),
-            _show(_against(base, label, "bytes_per_step", rounds), digits=2),
+            show(_against(base, label, "wall_us_per_step", rounds), digits=2),
+            show(_against(base, label, "cpu_us_per_step", rounds), digits=2),
+            show(_against(base, label, "bytes_per_step", rounds), digits=2),
         )
         for label in rounds[0]
         if label != base
@@ -83,9 +83,9 @@ def _growth_row(label: str, rounds: Rounds) -> tuple[str, ...]:
         label,
         f"{early} → {late}",
         _from_to(first, last, "wall_us_median_step"),
-        _show(ratio(_all(last, "wall_us_median_step"), _all(first, "wall_us_median_step")), 2),
+        show(ratio(_all(last, "wall_us_median_step"), _all(first, "wall_us_median_step")), 2),
         _from_to(first, last, "bytes_per_step"),
-        _show(ratio(_all(last, "bytes_per_step"), _all(first, "bytes_per_step")), 2),
+        show(ratio(_all(last, "bytes_per_step"), _all(first, "bytes_per_step")), 2),
         f"{_written(first)} → {_written(last)}",
     )
 
@@ -115,9 +115,7 @@ def _syncs(number: float | None) -> str:
     return _NOT_MEASURED if number is None else f"{number:.2f}"
 
 
-def _show(values: Spread, digits: int = 0) -> str:
+def show(values: Spread, digits: int = 0) -> str:
     """Write a median with its range; a range that rounds to one number is left out."""
-    middle, low, high = (
-        f"{number:,.{digits}f}" for number in (values.median, values.low, values.high)
-    )
+    middle, low, high = (f"{number:,.{digits}f}" for number in (values.median, values.low, values.high))
     return middle if low == high else f"{middle} ({low} to {high})"

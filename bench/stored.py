@@ -27,9 +27,7 @@ def stored_bytes(folder: Path) -> int:
 def count(folder: Path) -> int:
     """Add up every file in `folder`; a log or lock file that belongs to a database is no data."""
     return sum(
-        _size(path)
-        for path in folder.rglob("*")
-        if path.is_file() and not path.name.endswith(_COMPANIONS)
+        _size(path) for path in folder.rglob("*") if path.is_file() and not path.name.endswith(_COMPANIONS)
     )
 
 

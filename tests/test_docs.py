@@ -1,7 +1,7 @@
 """The documentation is a test: what it shows is run here, and what it must name is looked for.
 
 On a page, in order: a block under `<!-- file: PATH -->` is written to that file, `<!-- append: PATH -->` adds to
-one; a `python` block is executed, sharing its names with the other blocks of the page; in a `console` block each
+one; each part of a `diff` block under `<!-- patch: PATH -->` is changed there; a `python` block is executed, sharing its names with the other blocks of the page; in a `console` block each
 line after `$ ` is given to a shell, and the lines below it must come in its output, in that order (`...` stands
 for anything). Other blocks are only read. Each page gets a folder and a home of its own.
 """
@@ -29,7 +29,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("spec/*.md"), *ROOT.glob("examples/*/*.md")])
 RUN = [ROOT / "README.md", *sorted(DOCS.glob("guide/*.md")), *sorted(DOCS.glob("concepts/*.md"))]
 BLOCK = re.compile(
-    r"(?:^<!-- (?P<what>file|append): (?P<path>\S+) -->\n)?^```(?P<lang>\w*)\n(?P<text>.*?)^```$",
+    r"(?:^<!-- (?P<what>file|append|patch): (?P<path>\S+) -->\n)?^```(?P<lang>\w*)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 SHIM = """#!/bin/sh
@@ -69,13 +69,15 @@ class Shell:
     def run(self, command: str) -> tuple[int, str]:
         """Run one command line; where it went and what it exported stays."""
         state = self.home / "state"
-        after = f'rc=$?; pwd > "{state}"; exit $rc'
+        after = f'rc=$?; pwd > "{state}"; env -0 > "{state}.env"; exit $rc'
         done = subprocess.run(
-            ["bash", "-c", f"{command}\n{after}"], cwd=self.cwd, env=self.env, text=True, timeout=90,
+            ["bash", "-c", f"set -a\n{command}\n{after}"], cwd=self.cwd, env=self.env, text=True, timeout=90,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         )
         if state.exists():
             self.cwd = Path(state.read_text().strip())
+            pairs = (line.partition("=") for line in Path(f"{state}.env").read_text().split("\0") if line)
+            self.env = {name: value for name, _, value in pairs if name not in ("_", "SHLVL", "PWD", "OLDPWD")}
         return done.returncode, done.stdout
 
 
@@ -130,7 +132,9 @@ def test_what_a_page_shows_works(page: Path, tmp_path: Path, monkeypatch: pytest
         line = source.count("\n", 0, found.start("text"))
         where = f"{page.relative_to(ROOT)}:{line}"
         text = found["text"]
-        if found["what"]:
+        if found["what"] == "patch":
+            patch(shell.cwd / found["path"], text, where)
+        elif found["what"]:
             target = shell.cwd / found["path"]
             target.parent.mkdir(parents=True, exist_ok=True)
             before = target.read_text("utf-8") if found["what"] == "append" else ""
@@ -144,6 +148,19 @@ def test_what_a_page_shows_works(page: Path, tmp_path: Path, monkeypatch: pytest
 
                 assert code == 0, f"{where}: `{command.strip()}` exited {code}:\n{output}"
                 assert not (missing := is_in_order(shown, output)), f"{where}: no `{missing}` in:\n{output}"
+
+
+def patch(target: Path, text: str, where: str) -> None:
+    """Change a file as a diff says: parts are divided by empty lines, and each must be there exactly once."""
+    content = target.read_text("utf-8")
+    for part in text.strip("\n").split("\n\n"):
+        lines = part.splitlines()
+        before = "\n".join(line[1:] for line in lines if not line.startswith("+"))
+        after = "\n".join(line[1:] for line in lines if not line.startswith("-"))
+
+        assert content.count(before) == 1, f"{where}: `{before}` is not in {target.name} once"
+        content = content.replace(before, after)
+    target.write_text(content, "utf-8")
 
 
 def anchors(page: Path) -> set[str]:
@@ -177,8 +194,8 @@ def test_every_public_name_is_documented() -> None:
 
 def test_the_glossary_has_every_term() -> None:
     """One word per idea, and each of them is explained in one place."""
-    rows = re.findall(r"^\| \*\*(.+?)\*\*", (DOCS / "glossary.md").read_text("utf-8"), re.MULTILINE)
-    known = {term.strip() for row in rows for term in re.split(r"[,;/]", row)}
+    rows = re.findall(r"^\| (\*\*.+?) \|", (DOCS / "glossary.md").read_text("utf-8"), re.MULTILINE)
+    known = {term for row in rows for term in re.findall(r"\*\*(.+?)\*\*", row)}
 
     assert not {*TERMS, *PHRASES} - known
 

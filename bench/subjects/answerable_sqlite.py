@@ -25,7 +25,7 @@ from bench.contract import Order
 from bench.desk import AGENT, CUSTOMER, MEASURED, Case, Mode, Scope, make_agent, proposal
 from bench.meter import Meter
 
-PACKAGES = ("pydantic", "cedarpy")
+PACKAGES = ("answerable", "cedarpy", "pydantic")
 
 
 async def drive(runtime: Runtime, meter: Meter, mode: Mode, runs: int, steps: range, *, counts: bool) -> None:

@@ -29,7 +29,7 @@ def synced_wal_engine(url: str) -> sa.Engine:
     engine = sa.create_engine(url)
 
     @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401 - theirs
+    def prepare(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = "IMMEDIATE"
         connection.execute("PRAGMA busy_timeout=30000")
         connection.execute("PRAGMA foreign_keys=ON")
@@ -78,9 +78,7 @@ def main() -> None:
     asked = contract.order(arguments)
     meter = contract.meter(asked)
     run(asked, meter, journal=arguments.journal)
-    contract.answer(
-        "dbos_sqlite", asked, meter, options={"journal": arguments.journal}, packages=PACKAGES
-    )
+    contract.answer("dbos_sqlite", asked, meter, options={"journal": arguments.journal}, packages=PACKAGES)
 
 
 if __name__ == "__main__":

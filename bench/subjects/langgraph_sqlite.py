@@ -66,11 +66,11 @@ def run(asked: Order, meter: Meter, *, durability: str, state: str) -> None:
     schema, work = _SHAPES[state]
     stop = 0
 
-    def step(state: Any) -> Any:  # noqa: ANN401 - the framework calls it with either state
+    def step(state: Any) -> Any:
         meter.tick()
         return work(state)
 
-    def onward(state: Any) -> str:  # noqa: ANN401 - as above
+    def onward(state: Any) -> str:
         return "step" if state["step"] < stop else END
 
     graph = StateGraph(schema)

@@ -8,15 +8,13 @@ from pathlib import Path
 import pytest
 
 from bench import stored
-from bench.lineup import GROWTH, STEPS, Subject
+from bench.lineup import GROWTH, SCALE, STEPS, Subject
 from bench.machine import file_system
 from bench.offline import environment, is_local
 from bench.rounds import Length, SubjectFailed, interleave, run
 
 
-def test_the_environment_is_built_not_inherited(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_environment_is_built_not_inherited(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A key in the shell must not switch somebody's tracing on."""
     monkeypatch.setenv("LANGSMITH_API_KEY", "a-key")
     monkeypatch.setenv("LANGSMITH_TRACING", "true")
@@ -61,7 +59,7 @@ def test_the_longest_mount_point_wins(tmp_path: Path) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text("/dev/a / ext4 rw 0 0\nnone /tmp tmpfs rw 0 0\n")
 
-    assert file_system(Path("/tmp/here"), mounts) == "tmpfs"  # noqa: S108 - never opened
+    assert file_system(Path("/tmp/here"), mounts) == "tmpfs"
     assert file_system(Path("/srv"), mounts) == "ext4"
 
 
@@ -85,8 +83,8 @@ def test_a_child_that_fails_voids_the_run(tmp_path: Path) -> None:
 
 def test_every_subject_is_there_and_named_once() -> None:
     """A label is the key of a round; two alike would overwrite each other."""
-    for lineup in (STEPS, GROWTH):
+    for lineup in (STEPS, GROWTH, SCALE):
         assert len(lineup) == len({subject.label for subject in lineup})
-    for subject in (*STEPS, *GROWTH):
+    for subject in (*STEPS, *GROWTH, *SCALE):
         module = subject.module.rpartition(".")[2]
         assert (Path(__file__).parent.parent / "subjects" / f"{module}.py").is_file()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
+import hashlib
+import importlib.machinery
 import importlib.util
 import json
 import os
@@ -180,7 +182,7 @@ def _load_module(directory: Path, file: str) -> ModuleType:
     path = directory / file
     if not path.is_file():
         raise ConfigError(f"there is no `{file}` in `{directory}`", hint="`module` in answerable.toml names it")
-    digest = base64.b32encode(str(directory).encode()).decode().rstrip("=").lower()[-24:]
+    digest = hashlib.sha256(str(directory).encode()).hexdigest()[:24]
     package = f"answerable_project_{digest}"
     if package not in sys.modules:
         init = directory / "__init__.py"

@@ -151,7 +151,11 @@ async def issue(task: str, *, key: EffectKey, draft: str, till: Till) -> str:
 
 
 TOOLS: dict[str, Tool] = {each.name: each for each in (ring, stamp, put, move, post, issue)}
-POLICY = 'permit (principal == Agent::"till", action, resource);'
+POLICY = """
+@id("may-do-everything")
+@text("The till agent may use all of its tools.")
+permit (principal == Agent::"till", action, resource);
+"""
 
 
 class Chore(Arguments):

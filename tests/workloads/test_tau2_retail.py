@@ -1,4 +1,9 @@
-"""The desk on requests that nobody here wrote: recorded retail conversations, and what the gates made of them."""
+"""The desk on requests that nobody here wrote: recorded retail conversations, and what the gates made of them.
+
+The recording cuts every answer off at 300 characters. So order numbers and most payment methods stay hidden
+from who only reads, the clerk can seldom act, and mostly it hands over. The figures are about the gates and the
+journal; they say nothing about how good a model is.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,7 @@ from pydantic import Field
 
 from answerable import Agent, Arguments, Budget, Text, ToolFailed, open_runtime
 from answerable.gates.approval import Approver
+from answerable.gates.schema import Refused, accept
 from answerable.journal.verify import verify_database
 from answerable.kernel import events
 from answerable.kernel.ids import run_stream
@@ -206,7 +212,11 @@ def test_what_the_oracle_did_passes_the_same_gates(
     assert verify_database(report.journal).findings == ()
     assert not [done.trace["id"] for done in report.runs if done.outcome.name in (None, "failed", "abandoned")]
     refused = Counter(done.outcome.rules for done in report.runs if done.outcome.name == "escalated")
-    assert set(refused) <= {("authenticate-first",), ("facts-complete",), ("own-orders-only",)}
+    assert {rule for rules in refused for rule in rules} <= {
+        "authenticate-first",
+        "facts-complete",
+        "own-orders-only",
+    }
 
 
 def check_permits(report: Report) -> None:
@@ -260,7 +270,11 @@ def table(report: Report, who: str) -> str:
     lines.append(f"  {'calls':<8}" + "".join(f"{name:>15}" for name in head))
     lines += [f"  {kind:<8}" + "".join(f"{row[name]:>15}" for name in head) for kind, row in rows.items()]
     calls = [len(done.ended) for done in report.runs]
-    lines.append(f"  runs with 2 calls or more: {sum(count >= 2 for count in calls)} of {len(calls)}")
+    before = [sum(ended.tool != HANDOVER for ended in done.ended) for done in report.runs]
+    lines.append(
+        f"  runs with 2 calls or more: {sum(count >= 2 for count in calls)} of {len(calls)};"
+        f" without handing over: {sum(count >= 2 for count in before)}"
+    )
     lines.append(
         f"  writes: {intents} intended, {sum(done.yeses for done in report.runs)} yeses asked and given,"
         f" {sum(len(done.shop.performed) for done in report.runs)} performed by the shops"
@@ -272,3 +286,32 @@ def table(report: Report, who: str) -> str:
 
 def _kind(call: Call) -> str:
     return "reads" if call[0].startswith(("find_", "get_", "list_", "calculate")) else "writes"
+
+
+def test_a_recorded_schema_becomes_a_strict_tool(retail: Retail) -> None:
+    """What a definition does not name, types otherwise or requires is refused, by the tool built from it."""
+    definition = next(d for d in retail.definitions if d["function"]["name"] == "return_delivered_order_items")
+    spec = build_tool(definition, mode="upsert").spec
+    good = {"order_id": "#W1", "item_ids": ["1"], "payment_method_id": "paypal_1"}
+
+    assert set(spec.parameters()["required"]) == set(definition["function"]["parameters"]["required"])
+    assert spec.parameters()["additionalProperties"] is False
+    accept(spec, good)
+    for bad in (
+        {**good, "amount": "5"},
+        {**good, "order_id": 1},
+        {**good, "item_ids": "1"},
+        {**good, "item_ids": [1]},
+        {name: value for name, value in good.items() if name != "item_ids"},
+    ):
+        with pytest.raises(Refused):
+            accept(spec, bad)
+
+
+def test_a_schema_that_says_too_little_is_no_tool() -> None:
+    """An open object in a definition is refused when the tool is built: what is open cannot be gated."""
+    parameters = {"type": "object", "properties": {"anything": {"type": "object"}}, "required": ["anything"]}
+    definition = {"function": {"name": "do", "description": "Do something.", "parameters": parameters}}
+
+    with pytest.raises(ValueError, match="cannot be made strict"):
+        build_tool(definition, mode="upsert")

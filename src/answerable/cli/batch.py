@@ -155,6 +155,6 @@ def finish(batch: Batch, *, as_json: bool, then: RenderableType | None = None) -
             draw(then)
     if batch.is_stopped:
         talk("stopped; every run is as the journal says")
-        talk("hint: `answerable resume --all` goes on from there")
+        talk(f"hint: `answerable resume --all --db {batch.summary['journal']}` goes on from there")
         return INTERRUPTED
     return 0

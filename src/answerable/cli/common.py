@@ -70,10 +70,10 @@ def draw(what: RenderableType) -> None:
     """Draw on stdout; in a file or a pipe, without the blanks that only pad a screen."""
     terminal = console()
     if terminal.is_terminal:
-        terminal.print(what)
+        terminal.print(what, crop=False)
         return
     with terminal.capture() as captured:
-        terminal.print(what)
+        terminal.print(what, crop=False)
     for line in captured.get().splitlines():
         print(line.rstrip())
 

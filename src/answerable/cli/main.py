@@ -153,3 +153,7 @@ def _misused(error: Exception) -> int:
     talk(f"error: {text[:1].lower()}{text[1:].rstrip('.')}")
     talk(f"hint: `{path} --help` says how it is used")
     return MISUSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

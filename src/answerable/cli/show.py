@@ -12,7 +12,6 @@ from answerable.cli.common import (
     Db,
     RunRef,
     draw,
-    find_project,
     find_run,
     journal_url,
     opened,
@@ -21,7 +20,6 @@ from answerable.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
 
     from answerable.evidence.view import RunView
 
@@ -38,19 +36,16 @@ def show(
     Who, for whom, what was asked, what changed, by which rule, whose yes, what it cost, what is unknown, what
     can be undone, why it ended. What has been erased is said to be erased.
     """
-    run_async(_show(run, journal_url(db, data), data, is_packet=packet, as_json=as_json))
+    run_async(_show(run, journal_url(db, data), is_packet=packet, as_json=as_json))
 
 
-async def _show(text: str, url: str, data: Path | None, *, is_packet: bool, as_json: bool) -> None:
-    from answerable.evidence.changes import lacks_undo
+async def _show(text: str, url: str, *, is_packet: bool, as_json: bool) -> None:
     from answerable.evidence.questions import answers_json
     from answerable.evidence.view import load_view
 
     async with opened(url) as store:
         run = await find_run(store, text)
         view = await load_view(store, run)
-        if lacks_undo(view):
-            view = await load_view(store, run, undo=_undo(view, data, url))
     if is_packet:
         _print_packet(view, as_json=as_json)
     elif as_json:
@@ -59,19 +54,6 @@ async def _show(text: str, url: str, data: Path | None, *, is_packet: bool, as_j
         from answerable.evidence.render import run_page
 
         draw(run_page(view))
-
-
-def _undo(view: RunView, data: Path | None, url: str) -> dict[str, str | None] | None:
-    """What the agent's tools declare as their undo; None where the project is not at hand."""
-    from answerable.errors import AnswerableError
-
-    try:
-        agent = find_project(None, data, url).agents.get(view.created.agent)
-    except AnswerableError:
-        return None
-    if agent is None:
-        return None
-    return {name: tool.spec.undo for name, tool in agent.all_tools().items()}
 
 
 def _print_packet(view: RunView, *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ module does it and writes it down.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from answerable.engine import approvals
@@ -15,6 +15,7 @@ from answerable.engine.agent import seconds
 from answerable.engine.context import Context, settle
 from answerable.engine.deciding import Proposal, decide, propose
 from answerable.engine.next import (
+    SEND_WITHIN_S,
     Await,
     Decide,
     Finish,
@@ -23,6 +24,7 @@ from answerable.engine.next import (
     Refuse,
     Report,
     Resend,
+    is_key_honoured,
     next_action,
 )
 from answerable.engine.perform import Sent
@@ -46,12 +48,11 @@ from answerable.kernel.money import to_micros
 from answerable.kernel.tool import RESENDABLE, WriteMode
 
 if TYPE_CHECKING:
-    from answerable.kernel.entry import Entry
+    from answerable.gates.pipeline import Permit
+    from answerable.kernel.tool import ToolSpec
 
 REDECIDE_MAX = 8
 """How often a call is decided again because a total moved under it."""
-SEND_WITHIN_S = 5.0
-"""How long after its intent a send may still begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ async def call(
             raise Stopping
         state = ctx.recorder.state
         step = state.calls.get(str(path))
-        if step is not None and (step.decided.tool, step.decided.args) != (name, proposal.args):
+        if step is not None and (step.decided.tool, step.decided.args) != (_token(name), proposal.args):
             raise RunDiverged(
                 f"at step {path} the run asks for `{name}`, but its journal says `{step.decided.tool}`"
                 + (" with other arguments" if step.decided.tool == name else ""),
@@ -97,7 +98,7 @@ async def call(
             step,
             proposal.spec,
             digest=proposal.digest,
-            now=ctx.ports.clock.now_us(),
+            now=max(ctx.ports.clock.now_us(), state.last_at),  # a clock that was set back decides nothing
             reported=state.reported.get(effect),
         )
         match action:
@@ -110,7 +111,7 @@ async def call(
             case Report(reported):
                 await _report(ctx, proposal, reported)
             case Resend(intent):
-                await _again(ctx, proposal, intent)
+                await _again(ctx, proposal, intent, may_have_happened=True)
             case Probe(intent, not_before):
                 await _probe(ctx, proposal, intent, not_before)
             case GiveUp(intent):
@@ -144,6 +145,8 @@ async def _decide(ctx: Context, proposal: Proposal, discharged: frozenset[str], 
         case Verdict.ALLOW if not spec.is_write and spec.price_usd == 0:
             ctx.recorder.note(decided)
             await _read(ctx, proposal)
+            if ctx.recorder.is_full:
+                await ctx.recorder.commit()
         case Verdict.ALLOW if spec.is_write and ctx.autonomy(spec.name) == "shadow":
             ctx.recorder.note(decided)
             ctx.recorder.note(_call_ended(proposal, Sent(state="shadowed"), "send", attempt=1))
@@ -191,7 +194,7 @@ async def _read(ctx: Context, proposal: Proposal) -> None:
         ctx.recorder.note(_call_ended(proposal, sent, "send", attempt=attempt, result=result, settled=settled))
         if is_last:
             break
-        await _pause(ctx, retry.backoff_s, attempt, sent)
+        await ctx.ports.clock.sleep(_pause_s(retry.backoff_s, attempt, sent))
     if sent.state == "done" or proposal.tool.fallback is None:
         return
     instead = _fallback(proposal, sent)
@@ -217,6 +220,7 @@ async def _intend_first(
     assert proposal.spec is not None and proposal.args is not None
     spec = proposal.spec
     now = ctx.ports.clock.now_us()
+    send_by, send_by_ns = _send_by(ctx, spec)
     step = ctx.recorder.state.calls.get(str(proposal.path))
     ask = {"tool_calls": 1, "money": to_micros(spec.price_usd)}
     intent = events.CallIntended(
@@ -226,21 +230,45 @@ async def _intend_first(
         tool=spec.name,
         mode=spec.mode.value if spec.mode else "read",
         halt_epoch=ctx.recorder.store.halts()[0],
-        send_by=now + int(SEND_WITHIN_S * 1e6),
+        send_by=send_by,
         reserve=ctx.reserve(now, ask),
         totals=tuple(
             (total.key, total.name, total.amount, total.seen_amount, total.seen_count) for total in proposal.totals
         ),
         claim=proposal.claim,
         undoes=undoes,
+        undo=spec.undo,
     )
     try:
         entry = await ctx.recorder.commit(decided, intent)
     except GuardRefused as guard:
         await _guarded(ctx, proposal, guard, decision)
         return
+    except asyncio.CancelledError:
+        await _not_sent(ctx, proposal, may_have_happened=False)
+        raise
     assert entry is not None
-    await _perform(ctx, proposal, intent, entry, decision)
+    permit = admit(decision, intent, entry, send_by_ns=send_by_ns)
+    await _perform(ctx, proposal, permit, may_have_happened=False)
+
+
+def _send_by(ctx: Context, spec: ToolSpec) -> tuple[int, int]:
+    """Until when a send may begin, in UTC microseconds and on the monotonic clock. A draft has its time before that."""
+    within_s = SEND_WITHIN_S + (spec.timeout_s if spec.mode is WriteMode.DRAFT_THEN_COMMIT else 0.0)
+    return (
+        ctx.ports.clock.now_us() + int(within_s * 1e6),
+        ctx.ports.clock.monotonic_ns() + int(within_s * 1e9),
+    )
+
+
+async def _not_sent(ctx: Context, proposal: Proposal, *, may_have_happened: bool) -> None:
+    """Something stopped us between an intent and its send: this attempt did nothing, and that is written down."""
+    step = ctx.recorder.state.calls.get(str(proposal.path))
+    if step is None or step.intent is None or step.ended is not None:
+        return
+    state = "unknown" if may_have_happened else "failed"
+    sent = Sent(state=state, failure="halted", error="stopped before it was sent")
+    await _ended(ctx, proposal, step.intent, sent, via="send")
 
 
 async def _guarded(ctx: Context, proposal: Proposal, guard: GuardRefused, decision: Decision) -> None:
@@ -268,66 +296,77 @@ def _halted(ctx: Context, tool: str) -> Halted:
     return Halted("all", "")
 
 
-async def _again(ctx: Context, proposal: Proposal, intent: events.CallIntended) -> None:
-    """The next attempt of an effect that is in doubt, with the key that its intent holds."""
-    assert proposal.spec is not None
-    now = ctx.ports.clock.now_us()
-    again = events.CallIntended(
-        path=intent.path,
-        effect=intent.effect,
-        attempt=intent.attempt + 1,
-        tool=intent.tool,
-        mode=intent.mode,
-        halt_epoch=ctx.recorder.store.halts()[0],
-        send_by=now + int(SEND_WITHIN_S * 1e6),
-        claim=intent.claim,
-        undoes=intent.undoes,
-        totals=intent.totals,
-        reserve=(),
-    )
-    try:
-        entry = await ctx.recorder.commit(again)
-    except HaltInForce:
-        raise _halted(ctx, proposal.name) from None
-    assert entry is not None
-    await _perform(ctx, proposal, again, entry, allow("recovery"))
-
-
-async def _perform(
+async def _again(
     ctx: Context,
     proposal: Proposal,
     intent: events.CallIntended,
-    entry: Entry,
-    decision: Decision,
+    *,
+    may_have_happened: bool,
+    pause_s: float = 0.0,
 ) -> None:
+    """The next attempt of an effect, with the key that its intent holds.
+
+    `may_have_happened` says whether an earlier attempt may have: then a refusal of this one proves nothing.
+    """
+    assert proposal.spec is not None
+    try:
+        if pause_s:
+            await ctx.ports.clock.sleep(pause_s)
+        send_by, send_by_ns = _send_by(ctx, proposal.spec)
+        again = replace(
+            intent,
+            attempt=intent.attempt + 1,
+            halt_epoch=ctx.recorder.store.halts()[0],
+            send_by=send_by,
+            reserve=(),
+        )
+        entry = await ctx.recorder.commit(again)
+    except HaltInForce:
+        await _not_sent(ctx, proposal, may_have_happened=may_have_happened)
+        raise _halted(ctx, proposal.name) from None
+    except asyncio.CancelledError:
+        await _not_sent(ctx, proposal, may_have_happened=may_have_happened)
+        raise
+    assert entry is not None
+    permit = admit(allow("recovery"), again, entry, send_by_ns=send_by_ns)
+    await _perform(ctx, proposal, permit, may_have_happened=may_have_happened)
+
+
+async def _perform(ctx: Context, proposal: Proposal, permit: Permit, *, may_have_happened: bool) -> None:
     """Send, and write down what came of it; while the mode allows it, send again after a lost reply."""
     assert proposal.tool is not None and proposal.arguments is not None and proposal.spec is not None
-    spec = proposal.spec
-    send_by = ctx.ports.clock.monotonic_ns() + int(SEND_WITHIN_S * 1e9)
-    permit = admit(decision, intent, entry, send_by_ns=send_by)
+    spec, intent = proposal.spec, permit.intent
     draft: object = None
     if spec.mode is WriteMode.DRAFT_THEN_COMMIT:
         drafted = await ctx.performer.draft(proposal.tool, proposal.arguments, intent.effect)
         if drafted.state != "done":
             sent = Sent(state="failed", failure=drafted.failure, error=drafted.error, us=drafted.us)
             await _ended(ctx, proposal, intent, sent, via="send")
+            _stop_if_cancelled(drafted)
             return
         draft = drafted.result
-    sent = await ctx.performer.write(
-        permit,
-        proposal.tool,
-        proposal.arguments,
-        halts=ctx.recorder.store.halts,
-        covers=ctx.scopes(spec.name),
-        plan=proposal.plan,
-        draft=draft,
-    )
-    may_retry = sent.is_retryable and intent.attempt < spec.retry.attempts and not ctx.is_stopping()
-    if may_retry and (sent.state == "failed" or spec.mode in RESENDABLE or not spec.is_write):
-        await _pause(ctx, spec.retry.backoff_s, intent.attempt, sent)
-        await _again(ctx, proposal, intent)
+    try:
+        sent = await ctx.performer.write(
+            permit,
+            proposal.tool,
+            proposal.arguments,
+            halts=ctx.recorder.store.halts,
+            covers=ctx.scopes(spec.name),
+            plan=proposal.plan,
+            draft=draft,
+        )
+    except Halted:
+        await _not_sent(ctx, proposal, may_have_happened=may_have_happened)
+        raise
+    in_doubt = spec.is_write and (may_have_happened or sent.state == "unknown")
+    pause_s = _pause_s(spec.retry.backoff_s, intent.attempt, sent)
+    if _may_send_again(ctx, proposal, intent, sent, in_doubt=in_doubt, pause_s=pause_s):
+        await _again(ctx, proposal, intent, may_have_happened=in_doubt, pause_s=pause_s)
         return
-    if sent.state == "unknown" and spec.is_write and proposal.tool.probe is not None and not sent.was_cancelled:
+    if in_doubt and sent.state == "failed":
+        # This attempt did nothing. An earlier one may have, and a refusal now may be because of it.
+        sent = replace(sent, state="unknown")
+    if sent.state == "unknown" and proposal.tool.probe is not None and not sent.was_cancelled:
         # What was sent may still be on its way for as long as a send may take; only then is an answer final.
         begun = ctx.ports.clock.now_us() - sent.us
         not_before = begun + int((spec.timeout_s + spec.probe_lag_s) * 1e6)
@@ -335,6 +374,26 @@ async def _perform(
         return
     await _ended(ctx, proposal, intent, sent, via="send")
     _stop_if_cancelled(sent)
+
+
+def _may_send_again(
+    ctx: Context,
+    proposal: Proposal,
+    intent: events.CallIntended,
+    sent: Sent,
+    *,
+    in_doubt: bool,
+    pause_s: float,
+) -> bool:
+    assert proposal.spec is not None
+    spec = proposal.spec
+    if not sent.is_retryable or intent.attempt >= spec.retry.attempts or ctx.is_stopping():
+        return False
+    if not in_doubt:
+        return True
+    step = ctx.recorder.state.calls[str(proposal.path)]
+    then = ctx.ports.clock.now_us() + int(pause_s * 1e6)
+    return spec.mode in RESENDABLE and is_key_honoured(step, spec, then)
 
 
 async def _probe(
@@ -345,12 +404,15 @@ async def _probe(
 ) -> None:
     """Ask the system of record what became of a send."""
     assert proposal.tool is not None and proposal.arguments is not None and proposal.spec is not None
+    spec = proposal.spec
     wait_us = not_before - ctx.ports.clock.now_us()
+    # Nothing is on its way for longer than this, whatever a clock that was set back says.
+    longest_s = 2 * spec.timeout_s + SEND_WITHIN_S + spec.probe_lag_s
     if wait_us > 0:
-        await ctx.ports.clock.sleep(wait_us / 1e6)
+        await ctx.ports.clock.sleep(min(wait_us / 1e6, longest_s))
     sent = await ctx.performer.probe(proposal.tool, proposal.arguments, intent.effect)
-    if sent.state == "failed" and not sent.was_cancelled and intent.attempt < proposal.spec.retry.attempts:
-        await _again(ctx, proposal, intent)
+    if sent.state == "failed" and not sent.was_cancelled and intent.attempt < spec.retry.attempts:
+        await _again(ctx, proposal, intent, may_have_happened=False)
         return
     await _ended(ctx, proposal, intent, sent, via="probe")
     _stop_if_cancelled(sent)
@@ -363,6 +425,28 @@ async def _report(ctx: Context, proposal: Proposal, reported: events.EffectRepor
     sent = Sent(state=reported.state, result=result)
     via = "late" if reported.by == "late" else "person"
     await _ended(ctx, proposal, step.intent, sent, via=via)
+
+
+async def settle_reported(ctx: Context, path: str, reported: events.EffectReported) -> None:
+    """Write what somebody said of an effect that was unknown when its run ended. Nothing is done with the answer."""
+    step = ctx.recorder.state.calls[path]
+    assert step.intent is not None
+    tool = ctx.tools.get(step.intent.tool)
+    price = to_micros(tool.spec.price_usd) if tool is not None and reported.state == "done" else 0
+    await ctx.recorder.commit(
+        events.CallEnded(
+            path=path,
+            effect=step.intent.effect,
+            attempt=step.intent.attempt,
+            tool=step.intent.tool,
+            state=reported.state,
+            via="late" if reported.by == "late" else "person",
+            result=reported.result,
+            cost=0,
+            us=0,
+            settle=settle(step.reserved, {"tool_calls": 1, "money": price}),
+        )
+    )
 
 
 async def _ended(
@@ -461,24 +545,24 @@ async def _finish(ctx: Context, proposal: Proposal, ended: events.CallEnded) -> 
     assert proposal.spec is not None
     if ended.state == "shadowed":
         return Result(value=None, ended=ended)
-    content: Any = await ctx.recorder.content(ended.result) if ended.result else None
     if ended.state == "unknown":
         raise EffectUnknown(
             f"`{proposal.name}` may have happened; nobody knows",
             hint=f"look at the system itself, then `answerable show {ctx.recorder.run}`",
         )
-    if ended.state == "failed" or ended.failure is not None:
+    if ended.state == "done" and ended.failure is not None:
+        raise ToolFailed(
+            f"`{proposal.name}` was done, but what it answered cannot be read; do not repeat it",
+            failure="schema",
+        )
+    if ended.state == "failed":
+        content: Any = await ctx.recorder.content(ended.result) if ended.result else None
         error = content.get("error", "") if isinstance(content, dict) else ""  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         raise ToolFailed(f"`{proposal.name}` failed: {error or ended.failure}", failure=ended.failure or "upstream")  # pyright: ignore[reportArgumentType]
-    value = proposal.spec.result.validate_python(content) if ended.result is None else _parsed(proposal, content)
-    return Result(value=value, ended=ended)
-
-
-def _parsed(proposal: Proposal, content: Any) -> Any:
-    from answerable.kernel.encoding import encode_payload  # noqa: PLC0415
-
-    assert proposal.spec is not None
-    return proposal.spec.result.validate_json(encode_payload(content))
+    result = proposal.spec.result
+    if ended.result is None:
+        return Result(value=result.validate_python(None), ended=ended)
+    return Result(value=result.validate_json(await ctx.recorder.body(ended.result)), ended=ended)
 
 
 async def _refusal(ctx: Context, proposal: Proposal, decided: events.CallDecided, settled: str) -> CallRefused:
@@ -499,6 +583,7 @@ def _stop_if_cancelled(sent: Sent) -> None:
         raise asyncio.CancelledError
 
 
-async def _pause(ctx: Context, backoff_s: float, attempt: int, sent: Sent) -> None:
-    pause = sent.retry_after_s if sent.retry_after_s is not None else backoff_s * 2 ** (attempt - 1)
-    await ctx.ports.clock.sleep(min(pause, 30.0))
+def _pause_s(backoff_s: float, attempt: int, sent: Sent) -> float:
+    """How long to wait before the next attempt: what the other side asked for, within reason."""
+    pause_s = sent.retry_after_s if sent.retry_after_s is not None else backoff_s * 2 ** (attempt - 1)
+    return min(pause_s, 30.0)

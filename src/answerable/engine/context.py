@@ -64,15 +64,11 @@ class Context:
 
     def limits(self, now_us: int) -> list[tuple[str, str, int]]:
         """Every budget that this run counts against: (budget, unit, limit)."""
-        run = [(f"run:{self.recorder.run}", unit, limit) for unit, limit in self.agent.budget.limits().items()]
-        if self.agent.budget_per_day is None:
-            return run
-        day = self.day_budget(now_us)
-        return run + [(day, unit, limit) for unit, limit in self.agent.budget_per_day.limits().items()]
+        return limits_of(self.agent, self.recorder.run, now_us)
 
     def day_budget(self, now_us: int) -> str:
         """The id of the agent's budget of the day, in UTC."""
-        return f"agent:{self.agent.name}:{datetime.fromtimestamp(now_us / 1e6, UTC):%Y-%m-%d}"
+        return day_budget(self.agent, now_us)
 
     def wall_clock_us(self) -> int | None:
         """The limit of time at work, in microseconds."""
@@ -86,6 +82,20 @@ class Context:
             for budget, unit, limit in self.limits(now_us)
             if asked.get(unit)
         )
+
+
+def day_budget(agent: Agent, now_us: int) -> str:
+    """The id of an agent's budget of a day, in UTC."""
+    return f"agent:{agent.name}:{datetime.fromtimestamp(now_us / 1e6, UTC):%Y-%m-%d}"
+
+
+def limits_of(agent: Agent, run: str, now_us: int) -> list[tuple[str, str, int]]:
+    """Every budget that a run of `agent` counts against: (budget, unit, limit)."""
+    limits = [(f"run:{run}", unit, limit) for unit, limit in agent.budget.limits().items()]
+    if agent.budget_per_day is None:
+        return limits
+    day = day_budget(agent, now_us)
+    return limits + [(day, unit, limit) for unit, limit in agent.budget_per_day.limits().items()]
 
 
 def settle(reserved: tuple[Reserve, ...], spent: Mapping[str, int]) -> tuple[Settle, ...]:

@@ -6,7 +6,7 @@ import asyncio
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from answerable.engine import approvals
+from answerable.engine import approvals, calls
 from answerable.engine.deciding import NoFact, fact_arguments, read_fact
 from answerable.engine.outcome import Outcome
 from answerable.engine.packet import build_packet
@@ -96,7 +96,7 @@ async def _until_it_ends(ctx: Context, task: Any, program: Callable[[], Awaitabl
     except (Parked, Stopping, JournalError):
         raise
     except asyncio.CancelledError:
-        halted = _halt_in_force(ctx)
+        halted = halt_in_force(ctx)
         if halted is None:
             raise
         return halted
@@ -107,7 +107,8 @@ async def _until_it_ends(ctx: Context, task: Any, program: Callable[[], Awaitabl
         return ending
 
 
-def _halt_in_force(ctx: Context) -> Ending | None:
+def halt_in_force(ctx: Context) -> Ending | None:
+    """The ending of a run that a halt has cancelled; None where there is no such halt."""
     for halt in ctx.recorder.store.halts()[1]:
         if halt.scope in ctx.scopes() or halt.scope.startswith("tool:"):
             return ending_for(Halted(halt.scope, halt.reason))
@@ -214,6 +215,7 @@ async def end(ctx: Context, task: Any, ending: Ending) -> Outcome:
     unknown = tuple(recorder.state.unknown)
     packet = None
     if ending.outcome in ("escalated", "failed", "halted", "abandoned"):
+        await recorder.commit()  # the packet names the head that its resume token is bound to
         contents = await _contents(recorder)
         packet = recorder.seal(
             build_packet(
@@ -232,6 +234,7 @@ async def end(ctx: Context, task: Any, ending: Ending) -> Outcome:
                 deadline=None,
                 default=NO_ANSWER,
                 journal=recorder.store.journal,
+                head=recorder.head.hash,
             ),
             "packet",
         )
@@ -272,6 +275,27 @@ async def _contents(recorder: Recorder) -> dict[str, object]:
     return found
 
 
+async def take_reports(ctx: Context, owner: str) -> None:
+    """After a run has ended: settle its unknown effects of which somebody has said what became of them."""
+    await adopt(ctx, owner, "recovery")
+    state = ctx.recorder.state
+    for effect, path in list(state.unknown.items()):
+        if effect in state.reported:
+            await calls.settle_reported(ctx, path, state.reported[effect])
+
+
+async def told(recorder: Recorder) -> Outcome:
+    """How a run stands, with its reason and answer where they are still there."""
+    ended = recorder.state.ended
+    if ended is None or ended.answer is None:
+        return outcome_of(recorder)
+    try:
+        said: Any = await recorder.content(ended.answer)
+    except JournalError:
+        return outcome_of(recorder, reason="what was said of it has been erased")
+    return outcome_of(recorder, reason=str(said.get("reason", "")), answer=said.get("answer"))
+
+
 def outcome_of(recorder: Recorder, *, reason: str = "", answer: object = None) -> Outcome:
     """How the run stands now."""
     state = recorder.state
@@ -285,7 +309,7 @@ def outcome_of(recorder: Recorder, *, reason: str = "", answer: object = None) -
         reason=reason,
         rules=ended.rules if ended is not None else (),
         answer=answer,
-        unknown=ended.unknown if ended is not None else tuple(state.unknown),
+        unknown=tuple(state.unknown),
         cost_usd=cost,
         waiting_for=state.parked.waiting_for if state.parked is not None else None,
         request=state.parked.request if state.parked is not None else None,

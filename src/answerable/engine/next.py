@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from answerable.kernel.state import CallStep
     from answerable.kernel.tool import ToolSpec
 
+SEND_WITHIN_S = 5.0
+"""How long after its intent a send may still begin."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decide:
@@ -99,7 +102,7 @@ def next_action(
             return Report(reported)
         return Finish(step.ended)
     if step.intent is not None:
-        return reported_or(reported, _in_doubt(step.intent, spec, now))
+        return reported_or(reported, _in_doubt(step, step.intent, spec, now))
     if step.decided.verdict == "deny":
         return Refuse(step.decided)
     if step.decided.verdict == "allow":
@@ -112,15 +115,23 @@ def reported_or(reported: EffectReported | None, action: Action) -> Action:
     return Report(reported) if reported is not None else action
 
 
-def _in_doubt(intent: CallIntended, spec: ToolSpec, now: int) -> Action:
+def is_key_honoured(step: CallStep, spec: ToolSpec, now: int) -> bool:
+    """Whether the vendor still knows the key of this effect, however late in its window a send begins.
+
+    The vendor counts from the first time that it saw the key, and so do we; later attempts prolong nothing.
+    """
+    if spec.key_ttl_s is None:
+        return True
+    return now + int(SEND_WITHIN_S * 1e6) < step.intended_at + int(spec.key_ttl_s * 1e6)
+
+
+def _in_doubt(step: CallStep, intent: CallIntended, spec: ToolSpec, now: int) -> Action:
     """An intent without an outcome: the process died, or the reply was lost."""
     mode = WriteMode(intent.mode) if intent.mode != "read" else None
     if mode is None:
         return Resend(intent)
-    if mode in RESENDABLE:
-        is_key_honoured = spec.key_ttl_s is None or now < intent.send_by + int(spec.key_ttl_s * 1e6)
-        if is_key_honoured:
-            return Resend(intent)
+    if mode in RESENDABLE and is_key_honoured(step, spec, now):
+        return Resend(intent)
     if mode in PROBEABLE or spec.has_probe:
         return Probe(intent, intent.send_by + int((spec.timeout_s + spec.probe_lag_s) * 1e6))
     return GiveUp(intent)

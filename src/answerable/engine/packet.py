@@ -171,13 +171,15 @@ _WRITES = frozenset({"write", "irreversible"})
 def _ask(state: RunState, shown: _Contents) -> Json:
     """What was asked, in the words it was asked in. Whoever wrote it may want to deceive."""
     ask: Json = {"is_trusted": False}
-    shown.put(ask, "task", state.created.task if state.created else None, "ask.task")
-    given = ask.get("task")
-    if isinstance(given, dict) and "task" in given:
-        # The payload of a run holds the task, and for whom and on whose request it came.
-        members = cast("Json", given)
-        ask.update({name: members[name] for name in ("on_behalf_of", "requested_by") if members.get(name)})
-        ask["task"] = members["task"]
+    ref = state.created.task if state.created else ""
+    given = shown.values.get(ref, _GONE)
+    if not isinstance(given, dict) or "task" not in given:
+        shown.put(ask, "task", ref, "ask.task")
+        return ask
+    # The payload of a run holds the task, and for whom and on whose request it came.
+    members = cast("Json", given)
+    ask["task"] = shown.clean(members["task"], "ask.task")
+    ask.update({name: members[name] for name in ("on_behalf_of", "requested_by") if members.get(name)})
     return ask
 
 

@@ -8,16 +8,19 @@ it is given up its thread goes on, so its slot stays taken until it returns.
 from __future__ import annotations
 
 import asyncio
+import inspect
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
+from answerable.engine.redact import Redactor
 from answerable.engine.signals import Halted
-from answerable.errors import ConfigError, NotDone, ToolFailed
-from answerable.kernel.encoding import decode, encode_payload, scrub
+from answerable.errors import ConfigError, FailureClass, NotDone, ToolFailed
+from answerable.kernel.encoding import encode_payload
 from answerable.kernel.secret import Secret
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from answerable.tools.declare import Function, Tool
 
 ERROR_CHARS_MAX = 500
+FAILURE_CLASSES: frozenset[str] = frozenset(get_args(FailureClass))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,7 @@ class Performer:
         self._ports = ports
         self._resources = resources
         self._secrets = secrets
+        self._redactor = Redactor(secrets.values())
         self._pool = ThreadPoolExecutor(max_workers=sync_workers, thread_name_prefix="answerable-tool")
 
     def close(self) -> None:
@@ -90,7 +95,16 @@ class Performer:
                     raise Halted(halt.scope, halt.reason)
         if self._ports.clock.monotonic_ns() > permit.send_by_ns:
             return Sent(state="failed", failure="timeout", error="the send deadline had passed; nothing was sent", is_retryable=True)
-        return await self._send(tool, tool.function, arguments, key=permit.effect, plan=plan, draft=draft, is_write=True)
+        return await self._send(
+            tool,
+            tool.function,
+            arguments,
+            key=permit.effect,
+            plan=plan,
+            draft=draft,
+            is_write=tool.spec.is_write,
+            begin_by_ns=permit.send_by_ns,
+        )
 
     async def read(self, tool: Tool, arguments: BaseModel) -> Sent:
         """Perform a read."""
@@ -100,17 +114,18 @@ class Performer:
         """Ask whether a write happened: `done` with its result, `failed` if certainly not, else `unknown`."""
         assert tool.probe is not None
         sent = await self._send(
-            tool, tool.probe, arguments, key=key, plan=None, draft=None, is_write=False, is_probe=True
+            tool, tool.probe, arguments, key=key, plan=None, draft=None, is_write=False, role="probe"
         )
         if sent.state != "done":
             return Sent(state="unknown", failure=sent.failure, error=sent.error, us=sent.us, was_cancelled=sent.was_cancelled)
-        return Sent(state="failed", us=sent.us) if sent.result is None else sent
+        is_absent = sent.result is None and sent.failure is None
+        return Sent(state="failed", us=sent.us) if is_absent else sent
 
     async def draft(self, tool: Tool, arguments: BaseModel, key: str) -> Sent:
         """Make the harmless draft of a `draft_then_commit` write."""
         assert tool.draft is not None
         return await self._send(
-            tool, tool.draft, arguments, key=key, plan=None, draft=None, is_write=False, is_probe=True
+            tool, tool.draft, arguments, key=key, plan=None, draft=None, is_write=False, role="draft"
         )
 
     async def _send(
@@ -123,22 +138,33 @@ class Performer:
         plan: object,
         draft: object,
         is_write: bool,
-        is_probe: bool = False,
+        role: Literal["call", "probe", "draft"] = "call",
+        begin_by_ns: int | None = None,
     ) -> Sent:
         begun = self._ports.clock.monotonic_ns()
         failed = "unknown" if is_write else "failed"
         try:
-            if is_probe:
-                value = await self._call(function, (arguments,), self._for_probe(function, tool, key), tool)
-            else:
+            if role == "call":
                 given = {name: getattr(arguments, name) for name in type(arguments).model_fields}
-                value = await self._call(function, (), {**given, **self._injected(tool, key, plan, draft)}, tool)
+                given |= self._injected(tool, key, plan, draft)
+                value = await self._call(function, (), given, tool, begin_by_ns)
+            else:
+                value = await self._call(function, (arguments,), self._for_probe(function, tool, key), tool, None)
+        except _NeverBegan:
+            was_cancelled = _is_being_cancelled()
+            sent = Sent(
+                state="failed",
+                failure="timeout",
+                error="no thread was free to call it; nothing was sent",
+                is_retryable=not was_cancelled,
+                was_cancelled=was_cancelled,
+            )
         except TimeoutError as error:
             sent = Sent(state=failed, failure="timeout", error=self._words(error) or "no answer in time", is_retryable=True)
         except NotDone as error:
             sent = Sent(
                 state="failed",
-                failure=error.failure,
+                failure=_failure_class(error),
                 error=self._words(error),
                 retry_after_s=error.retry_after_s,
                 is_retryable=error.failure in ("rate_limited", "upstream", "timeout"),
@@ -146,48 +172,71 @@ class Performer:
         except ToolFailed as error:
             sent = Sent(
                 state=failed,
-                failure=error.failure,
+                failure=_failure_class(error),
                 error=self._words(error),
                 retry_after_s=error.retry_after_s,
                 is_retryable=error.failure in ("rate_limited", "upstream", "timeout"),
             )
         except asyncio.CancelledError:
-            sent = Sent(state=failed, failure="timeout", error="cancelled", was_cancelled=True)
-        except ConfigError:
-            raise
+            if _is_being_cancelled():
+                sent = Sent(state=failed, failure="timeout", error="cancelled", was_cancelled=True)
+            else:  # something inside the tool was cancelled, and it let that out: a failure of the tool
+                sent = Sent(state=failed, failure="upstream", error="it cancelled itself", is_retryable=True)
         except Exception as error:  # noqa: BLE001 - a tool may raise anything; for a write it means maybe done
             sent = Sent(state=failed, failure="upstream", error=self._words(error), is_retryable=True)
         else:
-            sent = self._returned(tool, value, is_probe=is_probe)
+            sent = Sent(state="done", result=value) if role == "draft" else self._returned(tool, value, role)
         took = (self._ports.clock.monotonic_ns() - begun) // 1000
         return Sent(**{**_as_dict(sent), "us": took})
 
-    async def _call(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], tool: Tool) -> Any:
-        if asyncio.iscoroutinefunction(function):
-            async with asyncio.timeout(tool.spec.timeout_s):
-                return await function(*args, **kwargs)
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._pool, lambda: function(*args, **kwargs))
-        # Shielded: a thread cannot be stopped, and its slot must stay taken until it returns.
+    async def _call(
+        self,
+        function: Function,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        tool: Tool,
+        begin_by_ns: int | None,
+    ) -> Any:
         async with asyncio.timeout(tool.spec.timeout_s):
-            return await asyncio.shield(future)
+            if asyncio.iscoroutinefunction(function):
+                return await function(*args, **kwargs)
+            value = await self._in_thread(lambda: function(*args, **kwargs), begin_by_ns)
+            return await value if inspect.isawaitable(value) else value
 
-    def _returned(self, tool: Tool, value: object, *, is_probe: bool) -> Sent:
-        if is_probe and value is None:
+    async def _in_thread(self, call: Callable[[], Any], begin_by_ns: int | None) -> Any:
+        """Call in the pool. Raises `_NeverBegan` where no thread got to it in time: then it never will be called."""
+        start = _Start()
+
+        def begin() -> Any:
+            is_late = begin_by_ns is not None and self._ports.clock.monotonic_ns() > begin_by_ns
+            if not start.take(is_late=is_late):
+                raise _NeverBegan
+            return call()
+
+        future = asyncio.get_running_loop().run_in_executor(self._pool, begin)
+        future.add_done_callback(_heard)
+        try:
+            # Shielded: a thread cannot be stopped, and its slot must stay taken until it returns.
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if start.give_up():
+                raise _NeverBegan from None
+            raise
+
+    def _returned(self, tool: Tool, value: object, role: str) -> Sent:
+        if role == "probe" and value is None:
             return Sent(state="done", result=None)
         try:
-            result = tool.spec.result.dump_python(value, mode="json", warnings="error")
+            result = self._redactor.value(tool.spec.result.dump_python(value, mode="json", warnings="error"))
             tool.spec.result.validate_json(encode_payload(result))
         except (PydanticSerializationError, ValidationError, ValueError) as error:
-            if is_probe:
-                return Sent(state="done", result=decode(encode_payload(str(value))))
             # The call itself went through: for a write that means done, with a result that nobody can use.
             return Sent(
                 state="done" if tool.spec.is_write else "failed",
                 failure="schema",
                 error=self._words(error),
             )
-        return Sent(state="done", result=_clean(result))
+        return Sent(state="done", result=result)
 
     def _injected(self, tool: Tool, key: str, plan: object, draft: object) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -213,23 +262,49 @@ class Performer:
 
     def _words(self, error: BaseException) -> str:
         """An error's text without any credential in it, and not too long."""
-        text = scrub(str(error))
-        for secret in self._secrets.values():
-            if secret.reveal():
-                text = text.replace(secret.reveal(), "***")
-        return text[:ERROR_CHARS_MAX]
+        return self._redactor.words(error)[:ERROR_CHARS_MAX]
+
+
+class _NeverBegan(Exception):
+    """A call in a thread was given up, or too late, before it began: nothing was sent, and nothing will be."""
+
+
+class _Start:
+    """Whether a call in a thread began, or was given up before: exactly one of the two."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._state = ""
+
+    def take(self, *, is_late: bool) -> bool:
+        """Begin, unless it is too late or was given up."""
+        with self._lock:
+            if not self._state:
+                self._state = "given up" if is_late else "begun"
+            return self._state == "begun"
+
+    def give_up(self) -> bool:
+        """See to it that it never begins; whether that is still possible."""
+        with self._lock:
+            self._state = self._state or "given up"
+            return self._state == "given up"
+
+
+def _heard(future: asyncio.Future[Any]) -> None:
+    """Nobody waits for a call that was given up; its error is not worth a warning."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _failure_class(error: ToolFailed) -> str:
+    """The class that a tool gave its failure; entries hold it in clear, so a made-up one is not taken over."""
+    return error.failure if error.failure in FAILURE_CLASSES else "upstream"
 
 
 def _as_dict(sent: Sent) -> dict[str, Any]:
     return {name: getattr(sent, name) for name in Sent.__slots__}
-
-
-def _clean(value: Any) -> Any:
-    """A JSON value whose texts can be written: lone surrogates are replaced."""
-    if isinstance(value, str):
-        return scrub(value)
-    if isinstance(value, dict):
-        return {_clean(key): _clean(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, list):
-        return [_clean(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    return value

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from answerable.errors import JournalError
 from answerable.journal.store import Append, Payload
 from answerable.kernel.encoding import NotEncodable, decode, encode_payload, keyed_digest
-from answerable.kernel.entry import EMPTY, Entry, Head
+from answerable.kernel.entry import EMPTY, Entry, Head, make_entry
 from answerable.kernel.ids import PayloadRef, RunId, inbox_stream, run_stream
 from answerable.kernel.state import RunState, apply_event, extend
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 RIDE_S = 0.01
 """How long a noted outcome may ride before it is written by itself."""
+NOTED_MAX = 12
+"""How many noted events are waited for: so many fit into one entry, and no more can be lost."""
+KEPT_MAX = 256
+"""How much written content stays in memory; the rest is read again when somebody asks."""
 
 
 class Recorder:
@@ -41,11 +45,12 @@ class Recorder:
         self.inbox: list[Entry] = []
         self._noted: list[Event] = []
         self._payloads: dict[str, Payload] = {}
-        self._contents: dict[str, Any] = {}
+        self._kept: dict[str, bytes] = {}
         self._written = set[str]()
         self._pen = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
+        self._was_let_go = False
 
     @classmethod
     async def load(cls, store: JournalStore, ports: Ports, run: RunId) -> Recorder:
@@ -70,7 +75,6 @@ class Recorder:
         ref = PayloadRef(keyed_digest(self.key, "answerable/payload/v1", body))
         if ref not in self._written and ref not in self._payloads:
             self._payloads[ref] = Payload(ref, self.subject, retention, body)
-            self._contents[ref] = decode(body)
         return ref
 
     def digest(self, domain: str, *parts: str) -> str:
@@ -79,15 +83,31 @@ class Recorder:
 
     async def content(self, ref: str) -> Any:
         """What is behind a ref. Raises `JournalError` where it has been erased."""
-        if ref not in self._contents:
+        return decode(await self.body(ref))
+
+    async def body(self, ref: str) -> bytes:
+        """The encoded form of what is behind a ref. Raises `JournalError` where it has been erased."""
+        if ref in self._payloads:
+            return self._payloads[PayloadRef(ref)].body
+        if ref not in self._kept:
             found = (await self.store.payloads([ref]))[ref]
             if not isinstance(found, bytes):
                 raise JournalError(
                     f"content of `{self.run}` that is needed to go on has been erased",
                     hint="the run can be shown, not driven; start it again",
                 )
-            self._contents[ref] = decode(found)
-        return self._contents[ref]
+            self._keep(ref, found)
+        return self._kept[ref]
+
+    def _keep(self, ref: str, body: bytes) -> None:
+        if len(self._kept) >= KEPT_MAX:
+            del self._kept[next(iter(self._kept))]
+        self._kept[ref] = body
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is noted that it should be written before more is done."""
+        return len(self._noted) >= NOTED_MAX
 
     def note(self, *events: Event) -> None:
         """Record what has happened; it is durable with the next commit, at the latest after a moment."""
@@ -115,10 +135,13 @@ class Recorder:
             except NotEncodable:
                 if len(noted) + len(events) < 2:  # noqa: PLR2004
                     raise
-                return await self._in_parts([*noted, *events], len(noted))
+                entry = await self._in_parts([*noted, *events], len(noted))
+                self._stop_if_let_go()
+                return entry
             self._noted = self._noted[len(noted) :]
             for event in events:
                 apply_event(self.state, event, entry.time, self.inbox)
+            self._stop_if_let_go()
             return entry
 
     async def _in_parts(self, events: list[Event], noted: int) -> Entry:
@@ -143,22 +166,44 @@ class Recorder:
 
     async def _append(self, events: tuple[Event, ...]) -> Entry:
         payloads = tuple(self._payloads.values())
-        (entry,) = await self.store.append(
-            Append(
-                stream=self.stream,
-                events=events,
-                expect=self.head,
-                epoch=self.epoch_for(events),
-                now=self.ports.clock.now_us(),
-                payloads=payloads,
-            )
+        append = Append(
+            stream=self.stream,
+            events=events,
+            expect=self.head,
+            epoch=self.epoch_for(events),
+            now=self.ports.clock.now_us(),
+            payloads=payloads,
         )
+        try:
+            (entry,) = await self.store.append(append)
+        except asyncio.CancelledError:
+            # The store has waited for the answer; the state must know it too before we let go.
+            entry = await self._written_as(append)
+            if entry is None:
+                raise
+            self._was_let_go = True
         self.head = entry.head
         self.state.last_at = entry.time
         for payload in payloads:
             self._payloads.pop(payload.ref, None)
             self._written.add(payload.ref)
+            self._keep(payload.ref, payload.body)
         return entry
+
+    async def _written_as(self, append: Append) -> Entry | None:
+        """The entry that `append` became, if it did."""
+        assert append.expect is not None
+        would_be = make_entry(self.stream, append.expect, append.epoch, append.now, append.events)
+        for entry in await self.store.entries(self.stream, after=append.expect.seq):
+            if entry.hash == would_be.hash:
+                return entry
+        return None
+
+    def _stop_if_let_go(self) -> None:
+        """Go on with the cancellation that came while an entry was being written."""
+        if self._was_let_go:
+            self._was_let_go = False
+            raise asyncio.CancelledError
 
     def epoch_for(self, events: tuple[Event, ...]) -> int:
         """The epoch of an entry: that of the owner, which `RunAdopted` raises."""

@@ -48,6 +48,29 @@ class Run:
         self._offered = frozenset[str]()
         """The tools that the model was shown last: it may propose no others."""
         self._is_busy = False
+        self._is_over = False
+        self._doing: asyncio.Task[Any] | None = None
+        self._idle = asyncio.Event()
+
+    async def finish(self, *, is_stopped: bool = False) -> None:
+        """Begin no further step, and wait for the one that is outstanding; where the run is stopped, cancel it."""
+        self._is_over = True
+        while self._is_busy:
+            if is_stopped and self._doing is not None and self._doing is not asyncio.current_task():
+                self._doing.cancel()
+            self._idle.clear()
+            await self._idle.wait()
+
+    def check_complete(self) -> None:
+        """Raise `RunDiverged` where the journal holds steps that the run's code did not take this time."""
+        state = self._ctx.recorder.state
+        steps = (*state.models, *state.calls, *state.values)
+        last = max((StepPath.parse(path).turn for path in steps), default=0)
+        if last > self._turn:
+            raise RunDiverged(
+                f"the run's code ended after {self._turn} steps, but its journal holds {last}",
+                hint="the agent's code changed under an open run; run it with the release that began it",
+            )
 
     @property
     def id(self) -> RunId:
@@ -190,14 +213,19 @@ class Run:
             raise ConfigError(
                 "a run has one call outstanding at a time", hint="use `await run.gather([...])` for a batch"
             )
+        if self._is_over:
+            raise ConfigError("the run is over", hint="its steps end with its code: await each of them")
         self._is_busy = True
+        self._doing = asyncio.current_task()
         self._turn += 1
         path = StepPath(self._turn, 0)
-        self._same_kind(path, kind)
         try:
+            self._same_kind(path, kind)
             return await step(path)
         finally:
             self._is_busy = False
+            self._doing = None
+            self._idle.set()
 
     def _same_kind(self, path: StepPath, kind: str) -> None:
         """A step that was of another kind before means that the code is another one."""

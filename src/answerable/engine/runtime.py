@@ -13,20 +13,23 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ValidationError
 
 from answerable.engine import approvals, driving
-from answerable.engine.context import Context, Person
+from answerable.engine.context import Context, Person, limits_of
 from answerable.engine.outcome import Outcome
 from answerable.engine.perform import Performer
 from answerable.engine.recorder import Recorder
 from answerable.engine.run import Run
-from answerable.engine.signals import Stopping
+from answerable.engine.signals import Escalated, Halted, Stopping
 from answerable.errors import (
     AnswerableError,
     ApprovalError,
     ConfigError,
     InputError,
+    JournalBusy,
     JournalConflict,
     JournalError,
     JournalFenced,
+    JournalFull,
+    RunHalted,
 )
 from answerable.gates.approval import refusal, statement
 from answerable.gates.schema import canonical
@@ -46,7 +49,7 @@ from answerable.kernel.ids import (
 from answerable.kernel.tool import render
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from answerable.engine.agent import Agent, Program
     from answerable.engine.ports import Ports
@@ -221,12 +224,17 @@ class Runtime:
             source=keyed_digest(self.store.tenant_key, "answerable/source/v1", source.encode()) if source else None,
         )
         await self._note_release(agent.name)
+        now = self.ports.clock.now_us()
+        adopted: tuple[events.Event, ...] = ()
+        if kind == "attached":  # ours from the first entry on: nobody may take it for one that was abandoned
+            limits = tuple(limits_of(agent, run, now))
+            adopted = (events.RunAdopted(epoch=1, owner=self.owner, cause="start", limits=limits),)
         return run, Append(
             stream=run_stream(run),
-            events=(created,),
+            events=(created, *adopted),
             expect=EMPTY,
             epoch=1,
-            now=self.ports.clock.now_us(),
+            now=now,
             payloads=(Payload(ref, subject, "task", body),),
         )
 
@@ -258,6 +266,8 @@ class Runtime:
                 return await self._drive(run)
             except JournalConflict:
                 continue  # somebody else wrote between our reading and our writing: read again
+            except _Interrupted:
+                continue  # a halt came while the run was being taken or ended: read what it came to
             except JournalFenced:
                 break
         return driving.outcome_of(await Recorder.load(self.store, self.ports, run))
@@ -266,14 +276,16 @@ class Runtime:
         recorder = await Recorder.load(self.store, self.ports, run)
         state = recorder.state
         assert state.created is not None
-        if state.ended is not None or run in self._active or self._is_stopping:
+        if state.ended is not None:
+            return await self._ended(recorder)
+        if run in self._active or self._is_stopping:
             return driving.outcome_of(recorder)
         if state.owner and state.owner != self.owner and state.parked is None and self.store.is_alive(state.owner):
             return driving.outcome_of(recorder)
         ctx, task = await self._context(recorder, can_park=state.created.kind == "driven")
+        if (state.epoch == 0 or state.parked is not None) and self._is_halted(ctx):
+            return driving.outcome_of(recorder)  # what has not begun, or waits, goes on once the halt is lifted
         if state.parked is not None and not await self._is_ready(ctx):
-            return driving.outcome_of(recorder)
-        if any(halt.scope in ctx.scopes() for halt in self.store.halts()[1]) and state.epoch == 0:
             return driving.outcome_of(recorder)
         if state.epoch and state.created.release != self._release_of[ctx.agent.name]:
             return driving.outcome_of(recorder, reason=_other_release(state.created.release))
@@ -287,6 +299,8 @@ class Runtime:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
             if work.done():
+                if work.cancelled() and not _is_being_cancelled():
+                    raise _Interrupted from None
                 raise
             self._is_stopping = True  # our caller is going: finish what is being sent, begin nothing new
             await asyncio.wait([work])
@@ -302,9 +316,30 @@ class Runtime:
             if created.kind == "attached":
                 return await driving.end(ctx, task, _abandoned())
             run = Run(ctx)
-            return await driving.drive(ctx, task, lambda: program(run, task))
+            return await driving.drive(ctx, task, lambda: _to_its_end(run, program(run, task)))
         finally:
             await ctx.recorder.drop()
+
+    async def _ended(self, recorder: Recorder) -> Outcome:
+        """Report a run that has ended; first settle what somebody has said since of its unknown effects."""
+        state = recorder.state
+        said = {said.effect for entry in recorder.inbox for said in entry.events if isinstance(said, events.EffectReported)}
+        if said & set(state.unknown):
+            ctx, _ = await self._context(recorder, can_park=False)
+            await driving.take_reports(ctx, self.owner)
+        return await driving.told(recorder)
+
+    def _is_halted(self, ctx: Context) -> bool:
+        """Whether a halt covers the run, or the tool that it waits for."""
+        state = ctx.recorder.state
+        covers = set(ctx.scopes())
+        if state.parked is not None:
+            covers |= {
+                f"tool:{step.decided.tool}"
+                for step in state.calls.values()
+                if any(request.request == state.parked.request for request in step.requests)
+            }
+        return any(halt.scope in covers for halt in self.store.halts()[1])
 
     async def _give_up_on_lost(self, ctx: Context, task: BaseModel) -> Outcome:
         """Entries after the run's last one may be lost: what they said was sent cannot be known any more."""
@@ -322,7 +357,13 @@ class Runtime:
         assert created is not None
         agent = self._agent(created.agent)
         content = await recorder.content(created.task)
-        task = agent.task.model_validate_json(encode_payload(content["task"]))
+        try:
+            task = agent.task.model_validate_json(encode_payload(content["task"]))
+        except ValidationError as error:
+            raise InputError(
+                f"the task of `{recorder.run}` is no `{agent.task.__name__}` any more: {error}",
+                hint="drive it with the release that accepted it",
+            ) from None
         ctx = Context(
             recorder=recorder,
             agent=agent,
@@ -373,16 +414,26 @@ class Runtime:
         concurrency: int = 8,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> list[Outcome]:
-        """Drive these runs, or every open one, a few at a time. Safe to repeat, also by several processes."""
+        """Drive these runs, or every open one, a few at a time. Safe to repeat, also by several processes.
+
+        A run that cannot be driven does not keep the others from it: the first error is raised once they are done. A
+        journal that cannot be written ends it at once.
+        """
         todo = [RunId(row.run) for row in await self.store.runs(states=OPEN)] if runs is None else list(runs)
         outcomes: list[Outcome | None] = [None] * len(todo)
         queue = iter(range(len(todo)))
         finished = 0
+        failed: list[AnswerableError] = []
 
         async def worker() -> None:
             nonlocal finished
             for index in queue:
-                outcomes[index] = await self.drive(todo[index])
+                if any(isinstance(error, (JournalFull, JournalBusy)) for error in failed):
+                    return
+                try:
+                    outcomes[index] = await self.drive(todo[index])
+                except AnswerableError as error:
+                    failed.append(error)
                 finished += 1
                 if on_progress is not None:
                     on_progress(finished, len(todo))
@@ -390,6 +441,8 @@ class Runtime:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(concurrency, len(todo))):
                 group.create_task(worker())
+        if failed:
+            raise failed[0]
         return [outcome for outcome in outcomes if outcome is not None]
 
     @asynccontextmanager
@@ -402,26 +455,35 @@ class Runtime:
         (run,) = await self.submit(agent, [task], requested_by=requested_by, kind="attached")
         recorder = await Recorder.load(self.store, self.ports, run)
         ctx, given = await self._context(recorder, can_park=False)
-        await driving.adopt(ctx, self.owner, "start")
+        if recorder.head.seq != 1 or recorder.state.owner != self.owner or run in self._active:
+            raise InputError(f"this task has a run already: `{run}`", hint=f"see `answerable show {run}`")
         current = asyncio.current_task()
         assert current is not None
         self._active[run] = _Active(task=current, ctx=ctx)
+        handle = Run(ctx)
         try:
-            yield Run(ctx)
+            yield handle
+            await handle.finish()
             ending = await driving.judge(ctx, given, None)
         except (JournalError, Stopping):
             raise
         except asyncio.CancelledError as cancelled:
-            halted = [halt for halt in self.store.halts()[1] if halt.scope in ctx.scopes()]
-            if not halted:
+            await handle.finish(is_stopped=True)
+            halted = driving.halt_in_force(ctx)
+            await driving.end(ctx, given, halted or _abandoned("the code that owned this attached run was cancelled"))
+            if halted is None:
                 raise
-            ending = driving.Ending("halted", code="halted", reason=f"a halt of `{halted[0].scope}`")
-            await driving.end(ctx, given, ending)
-            raise AnswerableError("the run was halted", hint=halted[0].reason) from cancelled
+            current.uncancel()  # it was the halt that cancelled, not somebody who wants the caller to stop
+            raise RunHalted(f"the run was halted: {halted.reason}", hint="`answerable runs`") from cancelled
         except BaseException as error:
+            await handle.finish()
             ending = driving.ending_for(error)
             if ending is not None:
                 await driving.end(ctx, given, ending)
+            if isinstance(error, Halted):
+                raise RunHalted(f"the run was halted: {error.reason}", hint="`answerable runs`") from error
+            if isinstance(error, Escalated):
+                raise AnswerableError(f"the run was handed to a person: {error.reason}") from error
             raise
         else:
             await driving.end(ctx, given, ending)
@@ -454,13 +516,16 @@ class Runtime:
         return await halt_in(self.store, self.ports, kind, scope, by, reason)
 
     async def _look_for_halts(self) -> None:
-        version = self.store.data_version()
+        version = -1
         while True:
             await asyncio.sleep(LOOK_FOR_HALTS_S)
-            now = self.store.data_version()
-            if now != version:
-                version = now
-                await self._cancel_halted()
+            try:
+                now = self.store.data_version()
+                if now != version:
+                    await self._cancel_halted()
+                    version = now
+            except JournalError:
+                continue  # a journal that cannot be read now is looked at again: nobody else looks for halts
 
     async def _cancel_halted(self) -> None:
         """Cancel what is being awaited in runs that a new halt covers."""
@@ -553,6 +618,8 @@ class Runtime:
         await self.store.append(
             Append(stream=inbox_stream(run), events=(said,), expect=None, epoch=0, now=self.ports.clock.now_us())
         )
+        if recorder.state.ended is not None:
+            await self.drive(run)  # nobody else will: a run that has ended is driven by nobody
 
     def _agent(self, agent: Agent | str) -> Agent:
         name = agent if isinstance(agent, str) else agent.name
@@ -572,8 +639,32 @@ def _other_release(release: str) -> str:
     )
 
 
-def _abandoned() -> driving.Ending:
-    return driving.Ending("abandoned", code="internal", reason="the process that owned this attached run is gone")
+def _abandoned(reason: str = "the process that owned this attached run is gone") -> driving.Ending:
+    return driving.Ending("abandoned", code="internal", reason=reason)
+
+
+class _Interrupted(Exception):
+    """A run's work was cancelled by a halt, outside of the run's own code."""
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _to_its_end(run: Run, program: Awaitable[object]) -> object:
+    """Call a run's code, and leave none of its steps behind when it returns or raises."""
+    try:
+        answer = await program
+    except (asyncio.CancelledError, Halted):
+        await run.finish(is_stopped=True)
+        raise
+    except BaseException:
+        await run.finish()
+        raise
+    await run.finish()
+    run.check_complete()
+    return answer
 
 
 async def halt_in(

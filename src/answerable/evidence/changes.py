@@ -166,39 +166,16 @@ def undoable(view: RunView) -> tuple[str, list[Place]]:
             parts.append(f"{each.says} was already taken back at {each.undone_by}.")
             continue
         undo = _undo(view, each)
-        if isinstance(undo, Erased):
-            parts.append(f"{each.says}: what takes it back is {ERASED}.")
-        elif undo is None:
+        if undo is None:
             parts.append(
                 f"{each.says} {'' if is_sure else 'may have happened and '}cannot be undone by a tool."
             )
-        elif undo:
-            parts.append(f"{each.says} {said} with `{in_line(undo)}`, through the same gates.")
         else:
-            parts.append(f"{each.says}: the tool's declaration, not the journal, says what takes it back.")
+            parts.append(f"{each.says} {said} with `{in_line(undo)}`, through the same gates.")
     return "\n".join(parts), [place for each in done for place in _places(view, each)]
 
 
-def lacks_undo(view: RunView) -> bool:
-    """Whether something was done of which neither packet nor tools say what takes it back."""
-    done = [each for each in changes(view) if each.state in ("done", "unknown") and not each.undone_by]
-    return any(_undo(view, each) == "" for each in done)
-
-
-def _undo(view: RunView, change: Change) -> str | Erased | None:
-    """The undo tool; None where there is none, empty where neither tools nor packet say."""
-    if view.undo is not None and change.tool in view.undo:
-        return view.undo[change.tool]
-    ended = view.state.ended
-    packet = view.content(ended.packet if ended else None)
-    if isinstance(packet, Erased):
-        return packet
-    effects = view.members(ended.packet if ended else None).get("effects")
-    if isinstance(effects, dict):
-        groups = cast("dict[str, list[dict[str, object]]]", effects)
-        for effect in (*groups.get("done", []), *groups.get("unknown", [])):
-            compensation = effect.get("compensation")
-            if effect.get("path") == change.path and isinstance(compensation, dict):
-                tool = cast("dict[str, object]", compensation).get("tool")
-                return None if tool is None else str(tool)
-    return ""
+def _undo(view: RunView, change: Change) -> str | None:
+    """The tool that takes a change back, as its intent says."""
+    step = view.state.calls.get(change.path)
+    return step.intent.undo if step is not None and step.intent is not None else None

@@ -66,8 +66,6 @@ class RunView:
     said: tuple[Said[Event], ...]
     contents: Mapping[str, object | Erased]
     head: str
-    undo: Mapping[str, str | None] | None = None
-    """Tool → the tool that takes it back, where the caller knows the agent's tools."""
 
     @property
     def created(self) -> RunCreated:
@@ -122,10 +120,8 @@ def refs(event: Event) -> Iterator[str]:
     return (ref for ref in found if ref is not None)
 
 
-async def load_view(
-    store: JournalStore, run: str, *, undo: Mapping[str, str | None] | None = None
-) -> RunView:
-    """Read `run` from the journal. `undo` is what the agent's tools declare, where that is at hand.
+async def load_view(store: JournalStore, run: str) -> RunView:
+    """Read `run` from the journal.
 
     Raises `JournalError` where there is no such run, `JournalUnreadable` where its entries cannot be folded.
     """
@@ -152,7 +148,6 @@ async def load_view(
         said=tuple(said),
         contents=await _contents(store, state, said),
         head=entries[-1].hash,
-        undo=undo,
     )
 
 

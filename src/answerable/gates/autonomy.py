@@ -23,9 +23,11 @@ OPERATOR = "operator"
 """The role that answers for an agent which may only propose."""
 
 
-def check(spec: ToolSpec, autonomy: Autonomy, *, has_money_limit: bool, discharged: frozenset[str]) -> Decision:
-    """`shadow`: performed by nobody. `propose`: a person says yes to each write. `capped`: by itself, inside
-    declared caps: a write that moves money needs a money budget or a total to count against. `full`: by itself.
+def check(spec: ToolSpec, autonomy: Autonomy, *, discharged: frozenset[str]) -> Decision:
+    """Whether the agent may do this without asking.
+
+    `shadow`: performed by nobody. `propose`: a person says yes to each write. `capped`: by itself, inside
+    declared caps: a write that moves money needs a total or a business key to count against. `full`: by itself.
     """
     if not spec.is_write or autonomy in ("full", "shadow"):
         return allow(GATE)
@@ -42,8 +44,9 @@ def check(spec: ToolSpec, autonomy: Autonomy, *, has_money_limit: bool, discharg
             needs=(ApproverNeed(rule=PROPOSE_RULE, roles=(OPERATOR,)),),
         )
     if autonomy != "capped":
-        return deny(GATE, ReasonCode.AUTONOMY, f"`{autonomy}` is no level of autonomy", rules=("autonomy-known",))
-    if spec.impact is not None and spec.impact.money and not (spec.totals or has_money_limit):
+        problem = f"`{autonomy}` is no level of autonomy"
+        return deny(GATE, ReasonCode.AUTONOMY, problem, rules=("autonomy-known",))
+    if spec.impact is not None and spec.impact.money and not (spec.totals or spec.business_key):
         return deny(
             GATE,
             ReasonCode.AUTONOMY,

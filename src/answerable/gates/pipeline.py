@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from answerable.gates import autonomy, budget, repeat
 from answerable.kernel.decision import Decision, Verdict
@@ -21,9 +21,13 @@ class Policy(Protocol):
     """What the pipeline needs of a policy bundle."""
 
     @property
-    def digest(self) -> str: ...
+    def digest(self) -> str:
+        """Names the text that rule ids refer to."""
+        ...
 
-    def decide(self, request: PolicyRequest, discharged: frozenset[str] = ...) -> Decision: ...
+    def decide(self, request: PolicyRequest, discharged: frozenset[str] = ...) -> Decision:
+        """What the rules say; `discharged` are those that people have said yes to."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,7 @@ def decide(request: PolicyRequest, situation: Situation, policy: Policy) -> Deci
     """Ask every gate after the schema, in order. The first no stands; every wish for a person is kept.
 
     Policy runs first, so that a refusal is reported by the rule that refuses, then repeat, budget and autonomy.
+    In shadow no write is performed, so nobody is asked: it passes, and says who would have been.
     """
     spec = request.tool
     answers = [
@@ -63,20 +68,18 @@ def decide(request: PolicyRequest, situation: Situation, policy: Policy) -> Deci
             wall_clock_us=situation.wall_clock_us,
             active_us=situation.active_us,
         ),
-        autonomy.check(
-            spec,
-            request.autonomy,
-            has_money_limit=spec.business_key is not None,
-            discharged=situation.discharged,
-        ),
+        autonomy.check(spec, request.autonomy, discharged=situation.discharged),
     ]
     for answer in answers:
         if answer.verdict is Verdict.DENY:
             return answer
     asking = [answer for answer in answers if answer.verdict is Verdict.REQUIRE_APPROVAL]
-    if asking and request.autonomy != "shadow":
-        return _together(asking, policy.digest)
-    return answers[0]
+    if not asking:
+        return answers[0]
+    together = _together(asking, policy.digest)
+    if request.autonomy == "shadow" and spec.is_write:
+        return replace(together, verdict=Verdict.ALLOW, needs=())
+    return together
 
 
 def _together(asking: list[Decision], digest: str) -> Decision:
@@ -96,26 +99,54 @@ def _together(asking: list[Decision], digest: str) -> Decision:
 
 
 _SEAL = object()
+_ONLY_GATES = "a permit is made only by the gates, and stays as they made it"
 
 
 class Permit:
     """Proof that all gates passed for one effect, at one entry of the journal.
 
-    Only `admit` makes one. `send_by_ns` is on a monotonic clock: after it, nothing may be sent.
+    Only `admit` makes one, and nobody changes, copies or stores it. `send_by_ns` is on a monotonic clock: after
+    it, nothing may be sent.
     """
 
-    __slots__ = ("effect", "halt_epoch", "intent", "seq", "send_by_ns", "stream")
+    __slots__ = ("intent", "send_by_ns", "seq", "stream")
+    intent: CallIntended
+    send_by_ns: int
+    seq: int
+    stream: str
 
     def __init__(self, seal: object, intent: CallIntended, entry: Entry, send_by_ns: int) -> None:
         if seal is not _SEAL:
-            message = "a permit is made only by the gates"
-            raise TypeError(message)
-        self.intent = intent
-        self.effect = intent.effect
-        self.halt_epoch = intent.halt_epoch
-        self.stream = entry.stream
-        self.seq = entry.seq
-        self.send_by_ns = send_by_ns
+            raise TypeError(_ONLY_GATES)
+        for name, value in (
+            ("intent", intent),
+            ("send_by_ns", send_by_ns),
+            ("seq", entry.seq),
+            ("stream", entry.stream),
+        ):
+            object.__setattr__(self, name, value)
+
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError(_ONLY_GATES)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise TypeError(_ONLY_GATES)
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise TypeError(_ONLY_GATES)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(_ONLY_GATES)
+
+    @property
+    def effect(self) -> str:
+        """The key of the effect that it is for."""
+        return self.intent.effect
+
+    @property
+    def halt_epoch(self) -> int:
+        """The halt epoch that the intent's transaction read."""
+        return self.intent.halt_epoch
 
 
 def admit(decision: Decision, intent: CallIntended, entry: Entry, *, send_by_ns: int) -> Permit:

@@ -15,7 +15,9 @@ GATE = "repeat"
 SAME_MAX = 2
 """The same call with the same result may happen this often in a row; then it is a loop."""
 STILL_MAX = 8
-"""So many reads in a row that all showed what was known already are a loop."""
+"""So many reads in a row that showed next to nothing new are a loop."""
+NEWS_MAX = 2
+"""So many new results among them are next to nothing."""
 
 
 def check(
@@ -41,42 +43,44 @@ def check(
             f"this run has already done exactly this `{tool}`",
             rules=("effect-once-per-run",),
         )
-    loop = _loop(history, same, tool, args)
+    loop = _loop(_since_change(history), tool, args)
     if loop:
         return deny(GATE, ReasonCode.LOOP_DETECTED, loop, rules=("no-loops",))
     return allow(GATE)
 
 
-def _loop(history: Sequence[CallRecord], same: list[CallRecord], tool: str, args: str) -> str:
+def _since_change(history: Sequence[CallRecord]) -> list[CallRecord]:
+    """The calls since the last write that happened, or may have: what it changed may be looked at again."""
+    for index in range(len(history) - 1, -1, -1):
+        if history[index].cls != "read" and history[index].state in ("done", "unknown"):
+            return list(history)[index + 1 :]
+    return list(history)
+
+
+def _loop(records: list[CallRecord], tool: str, args: str) -> str:
+    same = [record for record in records if (record.tool, record.args) == (tool, args)]
     if sum(record.state == "failed" for record in same[-SAME_MAX:]) == SAME_MAX:
         return f"the same `{tool}` has failed {SAME_MAX} times"
-    recent = list(history)[-SAME_MAX:]
-    if len(recent) == SAME_MAX and all(r.tool == tool and r.args == args for r in recent):
-        if len({record.result for record in recent}) == 1:
-            return f"the same `{tool}` gave the same result {SAME_MAX} times in a row"
-    if _alternates(history, tool, args):
-        return f"`{tool}` and `{history[-1].tool}` alternate and nothing changes"
-    if _stands_still(history) and any(record.tool == tool and record.args == args for record in history):
+    last = records[-SAME_MAX:]
+    if last == same[-SAME_MAX:] and len(last) == SAME_MAX and len(set(last)) == 1:
+        return f"the same `{tool}` gave the same result {SAME_MAX} times in a row"
+    if _alternates(records, tool, args):
+        return f"`{tool}` and `{records[-1].tool}` alternate and nothing changes"
+    if same and _stands_still(records):
         return f"the last {STILL_MAX} reads showed nothing new"
     return ""
 
 
-def _alternates(history: Sequence[CallRecord], tool: str, args: str) -> bool:
+def _alternates(records: list[CallRecord], tool: str, args: str) -> bool:
     """A-B-A-B, about to become A again, with the same results."""
-    tail = list(history)[-4:]
-    if len(tail) < 4 or tail[0] == tail[1]:  # noqa: PLR2004
+    tail = records[-2 * SAME_MAX :]
+    if len(tail) < 2 * SAME_MAX or (tail[0].tool, tail[0].args) != (tool, args):
         return False
-    return tail[0] == tail[2] and tail[1] == tail[3] and (tail[0].tool, tail[0].args) == (tool, args)
+    return tail[:2] == tail[2:]
 
 
-def _stands_still(history: Sequence[CallRecord]) -> bool:
-    records = list(history)
-    tail, before = records[-STILL_MAX:], records[:-STILL_MAX]
+def _stands_still(records: list[CallRecord]) -> bool:
+    tail, seen = records[-STILL_MAX:], set(records[:-STILL_MAX])
     if len(tail) < STILL_MAX or any(record.cls != "read" for record in tail):
         return False
-    seen = set(before)
-    news = 0
-    for record in tail:
-        news += record not in seen
-        seen.add(record)
-    return news <= 2  # noqa: PLR2004
+    return len(set(tail) - seen) <= NEWS_MAX

@@ -5,11 +5,14 @@ keys, integers below 2^53, at most 8 KiB; so it equals RFC 8785 and any JSON lib
 *payload* is content: the same sorted form, but floats are let through, since vendors send them.
 """
 
+# What is encoded may be of any type, and is looked at by hand.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -36,9 +39,13 @@ def encode_entry(body: Mapping[str, object]) -> bytes:
     Raises `NotEncodable` for a float, a non-ASCII key, an integer beyond 2^53 - 1, a lone surrogate, any
     other type, or more than 8 KiB.
     """
-    if not _is_plain(body):
-        _check(body, "$")
-    encoded = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    try:
+        if type(body) is not dict or not _is_plain(body):
+            _check(body, "$")
+        encoded = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    except (RecursionError, TypeError):
+        message = "an entry that is nested too deeply"
+        raise NotEncodable(message) from None
     if len(encoded) > ENTRY_BYTES_MAX:
         message = f"an entry of {len(encoded)} bytes is over {ENTRY_BYTES_MAX}"
         raise NotEncodable(message)
@@ -72,46 +79,51 @@ def keyed_digest(key: bytes, domain: str, data: bytes) -> str:
     return hmac.digest(key, domain.encode() + b"\n" + data, "sha256").hex()
 
 
-def _is_plain(value: object) -> bool:
-    """Whether `_check` would pass, for certain; it is asked only where this says no, since it names the place."""
-    kind = type(value)
-    if kind is str:
-        return value.isascii()  # pyright: ignore
-    if kind is dict:
-        for key, item in value.items():  # pyright: ignore
-            if type(key) is not str or not key.isascii() or not _is_plain(item):
+def _is_plain(body: object) -> bool:
+    """Whether `_check` would certainly pass. It names the place, which takes longer than the entry's encoding."""
+    waiting: list[Any] = [body]
+    while waiting:
+        value = waiting.pop()
+        if type(value) is dict:
+            for key in value:
+                if type(key) is not str or not key.isascii():
+                    return False
+            value = value.values()
+        for item in value:
+            kind = type(item)
+            if kind is str:
+                if not item.isascii():
+                    return False
+            elif kind is int:
+                if not -INTEGER_MAX <= item <= INTEGER_MAX:
+                    return False
+            elif kind is dict or kind is tuple or kind is list:
+                waiting.append(item)
+            elif item is not None and kind is not bool:
                 return False
-        return True
-    if kind is tuple or kind is list:
-        for item in value:  # pyright: ignore
-            if not _is_plain(item):
-                return False
-        return True
-    if kind is int:
-        return -INTEGER_MAX <= value <= INTEGER_MAX  # pyright: ignore
-    return value is None or kind is bool
+    return True
 
 
-def _check(value: object, place: str) -> None:
+def _check(value: Any, place: str) -> None:
     kind = type(value)
     if kind is str:
         try:
-            value.encode()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+            value.encode()
         except UnicodeEncodeError:
             message = f"a lone surrogate at {place}"
             raise NotEncodable(message) from None
     elif kind is int:
-        if not -INTEGER_MAX <= value <= INTEGER_MAX:  # pyright: ignore[reportOperatorIssue]
+        if not -INTEGER_MAX <= value <= INTEGER_MAX:
             message = f"an integer beyond 2^53 - 1 at {place}"
             raise NotEncodable(message)
     elif kind is dict:
-        for key, item in value.items():  # pyright: ignore
+        for key, item in value.items():
             if type(key) is not str or not key.isascii():
                 message = f"a key that is not ASCII text at {place}"
                 raise NotEncodable(message)
             _check(item, f"{place}.{key}")
     elif kind is list or kind is tuple:
-        for index, item in enumerate(value):  # pyright: ignore
+        for index, item in enumerate(value):
             _check(item, f"{place}[{index}]")
     elif value is not None and kind is not bool:
         message = f"a {kind.__name__} at {place}; entries hold text, integers, booleans and lists of them"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from answerable.kernel.encoding import ZERO_HASH, decode, encode_entry, sha256_hex
 from answerable.kernel.events import from_json, to_json
@@ -69,15 +69,21 @@ def make_entry(stream: str, head: Head, epoch: int, now: int, events: Sequence[E
     return Entry(stream, seq, time, head.hash, sha256_hex(body), epoch, body.decode(), tuple(events))
 
 
-def parse_entry(stream: str, seq: int, time: int, prev: str, hash_: str, body: str) -> Entry:
+def parse_entry(stream: str, seq: int, time: int, prev: str, hash_: str, body: str) -> Entry:  # noqa: PLR0917 - the columns, as stored
     """The entry behind a stored row.
 
-    Raises `ValueError` (also `UnknownEvent`) where the row does not hold an entry. It checks the form, not
-    the chain: that is the verifier's work.
+    Raises `ValueError` (also `UnknownEvent`) where the row does not hold an entry, or says something else than
+    its body. It does not look at the chain: that is the verifier's work.
     """
-    decoded: Any = decode(body)
-    if not isinstance(decoded, dict) or decoded.get("v") != FORMAT:  # pyright: ignore[reportUnknownMemberType]
-        message = f"{stream} {seq}: not an entry of format {FORMAT}"
+    decoded = decode(body)
+    found = cast("dict[str, object]", decoded if isinstance(decoded, dict) else {})
+    epoch, events = found.pop("epoch", None), found.pop("events", None)
+    said = {"v": FORMAT, "stream": stream, "seq": seq, "time": time, "prev": prev}
+    if found != said or type(epoch) is not int or not isinstance(events, list):
+        message = f"{stream} {seq}: not an entry of format {FORMAT}, or not the one that its row says"
         raise ValueError(message)
-    events = tuple(from_json(event) for event in decoded["events"])  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    return Entry(stream, seq, time, prev, hash_, int(decoded["epoch"]), body, events)  # pyright: ignore[reportUnknownArgumentType]
+    if sha256_hex(body.encode()) != hash_:
+        message = f"{stream} {seq}: the body is not what its hash says"
+        raise ValueError(message)
+    parsed = tuple(map(from_json, cast("list[object]", events)))
+    return Entry(stream, seq, time, prev, hash_, epoch, body, parsed)

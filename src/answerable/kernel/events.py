@@ -7,7 +7,7 @@ and mappings of these. Encoding is therefore generic, and there is no second des
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 Reserve = tuple[str, str, int, int]
 """budget, unit, amount, limit"""
@@ -147,6 +147,8 @@ class CallIntended:
     totals: tuple[TotalMove, ...] = ()
     claim: dict[str, Any] | None = None
     undoes: str | None = None
+    undo: str | None = None
+    """The tool that takes it back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,16 +328,26 @@ def to_json(event: Event) -> dict[str, Any]:
     return encoded
 
 
-def from_json(encoded: dict[str, Any]) -> Event:
-    """The event behind `to_json`. Raises `UnknownEvent` for an unknown type or field, or a missing one."""
-    kind = _KINDS.get(str(encoded.get("type")))
-    if kind is None:
-        message = f"the event type `{encoded.get('type')}` is not known to this version"
+def from_json(encoded: object) -> Event:
+    """The event behind `to_json`.
+
+    Raises `UnknownEvent` for an unknown type or field, a missing field, or one that is null.
+    """
+    if not isinstance(encoded, dict):
+        message = "an event is an object"
         raise UnknownEvent(message)
-    values = {name: _frozen(encoded[spelt]) for name, spelt in _FIELDS[kind] if spelt in encoded}
-    if len(values) != len(encoded) - 1:
+    given = cast("dict[str, object]", encoded)
+    kind = _KINDS.get(str(given.get("type")))
+    if kind is None:
+        message = f"the event type `{given.get('type')}` is not known to this version"
+        raise UnknownEvent(message)
+    values = {name: _frozen(given[spelt]) for name, spelt in _FIELDS[kind] if spelt in given}
+    if len(values) != len(given) - 1:
         known = {spelt for _, spelt in _FIELDS[kind]} | {"type"}
-        message = f"`{kind.__name__}` has unknown fields: {', '.join(sorted(set(encoded) - known))}"
+        message = f"`{kind.__name__}` has unknown fields: {', '.join(sorted(set(given) - known))}"
+        raise UnknownEvent(message)
+    if None in values.values():
+        message = f"`{kind.__name__}` has a field that is null"
         raise UnknownEvent(message)
     try:
         return kind(**values)
@@ -343,9 +355,9 @@ def from_json(encoded: dict[str, Any]) -> Event:
         raise UnknownEvent(str(error)) from None
 
 
-def _frozen(value: Any) -> Any:
+def _frozen(value: object) -> Any:
     if isinstance(value, list):
-        return tuple(_frozen(item) for item in value)  # pyright: ignore[reportUnknownVariableType]
+        return tuple(_frozen(item) for item in cast("list[object]", value))
     if isinstance(value, dict):
-        return {key: _frozen(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        return {key: _frozen(item) for key, item in cast("dict[str, object]", value).items()}
     return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from typing import NamedTuple, NewType
 
 from answerable.kernel.encoding import keyed_digest
@@ -22,11 +23,14 @@ RequestId = NewType("RequestId", str)
 """One request for approval: `apr_` and 26 base-32 digits."""
 
 
+_PATH = re.compile(r"(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)")
+
+
 class StepPath(NamedTuple):
     """Where in a run a call stands: the turn, and the index within that turn's batch."""
 
     turn: int
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __str__(self) -> str:
         return f"{self.turn}.{self.index}"
@@ -34,6 +38,9 @@ class StepPath(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> StepPath:
         """The path behind `"3.0"`. Raises `ValueError` for anything else."""
+        if not _PATH.fullmatch(text):
+            message = f"`{text}` is no path: it is written as TURN.INDEX"
+            raise ValueError(message)
         turn, _, index = text.partition(".")
         return cls(int(turn), int(index))
 
@@ -65,12 +72,12 @@ def request_id(run: RunId, path: StepPath, round_: int) -> RequestId:
 
 def claim_key(tenant_key: bytes, tenant: str, tool: str, target: str) -> str:
     """What a write holds while it may be happening: the same for the same target, in every run."""
-    return keyed_digest(tenant_key, "answerable/claim/v1", "\x1f".join((tenant, tool, target)).encode())
+    return keyed_digest(tenant_key, "answerable/claim/v1", f"{tenant}\x1f{tool}\x1f{target}".encode())
 
 
 def total_key(tenant_key: bytes, name: str, target: str, period: str) -> str:
     """Under which a running total is kept: one per name, target and period."""
-    return keyed_digest(tenant_key, "answerable/total/v1", "\x1f".join((name, target, period)).encode())
+    return keyed_digest(tenant_key, "answerable/total/v1", f"{name}\x1f{target}\x1f{period}".encode())
 
 
 def run_stream(run: RunId) -> StreamName:

@@ -65,6 +65,8 @@ class CallStep:
     requests: list[ApprovalRequested] = field(default_factory=list[ApprovalRequested])
     settled: dict[str, ApprovalSettled] = field(default_factory=dict[str, ApprovalSettled])
     intent: CallIntended | None = None
+    intended_at: int = 0
+    """When the first attempt was intended: from here on the vendor may know the effect's key."""
     reserved: tuple[Reserve, ...] = ()
     """What the first attempt reserved; later ones reserve nothing."""
     ended: CallEnded | None = None
@@ -158,13 +160,24 @@ def apply_event(state: RunState, event: Event, at: int, inbox: Sequence[Entry] =
 
     Raises `IllegalEvent` where it cannot follow what came before it.
     """
-    if state.epoch and state.parked is None and state.ended is None:
+    is_at_work = state.epoch and state.parked is None and state.ended is None
+    if is_at_work and not isinstance(event, RunAdopted):  # before it was adopted nobody worked on it
         state.spent.active_us += max(0, at - state.last_at)
     state.last_at = max(at, state.last_at)
     if (state.created is None) is not isinstance(event, RunCreated):
         message = f"`{type(event).__name__}` cannot stand here"
         raise IllegalEvent(message)
-    match event:
+    match event:  # what is most frequent is asked first
+        case CallDecided():
+            _decided(state, event)
+        case CallIntended():
+            step = _step(state, event.path)
+            step.intent, step.ended = event, None
+            step.intended_at = step.intended_at or at
+            step.reserved = event.reserve or step.reserved
+            state.unknown[event.effect] = event.path
+        case CallEnded():
+            _call_ended(state, event)
         case RunCreated():
             state.created, state.created_at = event, at
         case RunAdopted():
@@ -179,21 +192,12 @@ def apply_event(state: RunState, event: Event, at: int, inbox: Sequence[Entry] =
             state.messages.extend(event.added)
         case ModelEnded():
             _model_ended(state, event)
-        case CallDecided():
-            _decided(state, event)
         case ApprovalRequested():
             _step(state, event.path).requests.append(event)
         case ApprovalSettled():
             _step(state, event.path).settled[event.request] = event
         case InboxFolded():
             _fold_inbox(state, event, inbox)
-        case CallIntended():
-            step = _step(state, event.path)
-            step.intent, step.ended = event, None
-            step.reserved = event.reserve or step.reserved
-            state.unknown[event.effect] = event.path
-        case CallEnded():
-            _call_ended(state, event)
         case RunParked():
             state.parked = event
         case RunEnded():
@@ -255,8 +259,10 @@ def _spent(settle: tuple[Settle, ...], unit: str, otherwise: int) -> int:
 
 def _call_ended(state: RunState, event: CallEnded) -> None:
     step = _step(state, event.path)
-    if step.record is not None and step.record in state.history:
-        state.history.remove(step.record)  # another attempt of the same call: one call, one record
+    if step.record is not None:  # another attempt of the same call: one call, one record
+        others = [record for record in state.history if record is not step.record]
+        state.history.clear()
+        state.history.extend(others)
     step.ended = event
     state.spent.money += event.cost
     if event.effect is not None and event.state != "unknown":
@@ -274,9 +280,11 @@ def _call_ended(state: RunState, event: CallEnded) -> None:
 
 
 def _fold_inbox(state: RunState, event: InboxFolded, inbox: Sequence[Entry]) -> None:
-    for entry in inbox:
-        if not state.inbox_seq < entry.seq <= event.seq:
-            continue
+    new = [entry for entry in inbox if state.inbox_seq < entry.seq <= event.seq]
+    if not new or (new[-1].seq, new[-1].hash) != (event.seq, event.hash):
+        message = f"the inbox does not hold the entry {event.seq} that was taken in"
+        raise IllegalEvent(message)
+    for entry in new:
         for said in entry.events:
             if isinstance(said, ApprovalGiven):
                 state.given.setdefault(said.request, []).append((entry.seq, said))

@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, TypeAdapter
 
 from answerable.kernel.encoding import encode_payload, sha256_hex
+from answerable.kernel.money import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +53,8 @@ class FreeText:
 
 
 Text = Annotated[str, FreeText()]
-"""Text for people. A plain `str` is an identifier or a value: invisible or mixed-script characters are refused."""
+"""Text for people. In a plain `str` (an identifier, a value) invisible and mixed-script characters are refused,
+and so is white space at either end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,17 +210,16 @@ def look_up(path: str, values: Mapping[str, object]) -> object:
     found: Any = values
     for name in path.split("."):
         if isinstance(found, dict):
-            if name not in found:
-                break
-            found = found[name]  # pyright: ignore[reportUnknownVariableType]
-        elif hasattr(found, name):
-            found = getattr(found, name)
+            found = cast("dict[str, Any]", found).get(name, _ABSENT)
         else:
-            break
-    else:
-        return found  # pyright: ignore[reportUnknownVariableType]
-    message = f"`{path}` is not among the arguments and facts"
-    raise TemplateError(message)
+            found = getattr(found, name, _ABSENT)
+        if found is _ABSENT:
+            message = f"`{path}` is not among the arguments and facts"
+            raise TemplateError(message)
+    return found
+
+
+_ABSENT = object()
 
 
 def _plain(value: object, name: str) -> str:
@@ -229,4 +230,4 @@ def _plain(value: object, name: str) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         message = f"`{name}` is a {type(value).__name__}; only text, integers and decimals can name a target"
         raise TemplateError(message)
-    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+    return plain(value) if isinstance(value, Decimal) else str(value)

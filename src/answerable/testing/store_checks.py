@@ -39,7 +39,7 @@ from answerable.testing.store_events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 
     from answerable.journal.store import JournalStore
     from answerable.kernel.entry import Entry, Head
@@ -76,7 +76,6 @@ class Stores:
             await self._opened.pop().close()
 
 
-Check = "Callable[[Stores], Awaitable[None]]"
 STORE_CHECKS: dict[str, Callable[[Stores], Awaitable[None]]] = {}
 """Every check by its name, for those who want a test of their own for each."""
 
@@ -110,7 +109,7 @@ def _must(holds: bool, message: str) -> None:  # noqa: FBT001 - a claim and its 
 
 
 @asynccontextmanager
-async def _refused(error: type[Exception], what: str) -> AsyncIterator[None]:
+async def _refused(error: type[Exception], what: str) -> AsyncGenerator[None]:
     try:
         yield
     except error:
@@ -410,36 +409,148 @@ async def _one_refusal_takes_the_whole_intent(stores: Stores) -> None:
 # Claims and totals
 
 _KEY = "c" * 64
+_RULES = ("default", "once", "until_compensated", "up_to")
 
 
-def _claim(rule: str, amount: int = 0, cap: int = 0) -> dict[str, object]:
-    return {"key": _KEY, "rule": rule, "amount": amount, "cap": cap}
-
-
-async def _two_runs(stores: Stores) -> tuple[JournalStore, str, str]:
-    store = await stores.open()
-    one, other = run_name(1), run_name(2)
-    await write_run(store, one)
-    await write_run(store, other)
-    return store, one, other
+def _claim(rule: str, *, key: str = _KEY, amount: int = 3, cap: int = 10) -> dict[str, object]:
+    return {"key": key, "rule": rule, "amount": amount, "cap": cap}
 
 
 async def _do(store: JournalStore, run: str, *events: Event) -> Entry:
-    return await _append(store, f"run/{run}", await store.head(f"run/{run}"), *events)
+    head = await store.head(f"run/{run}")
+    if head.seq == 0:
+        head = (await write_run(store, run)).head
+    return await _append(store, f"run/{run}", head, *events)
 
 
 @_check
 async def _a_claim_keeps_others_out_while_it_may_be_happening(stores: Stores) -> None:
-    for rule in ("default", "once", "until_compensated", "up_to"):
-        store, one, other = await _two_runs(stores)
-        key = hashlib.sha256(rule.encode()).hexdigest()
-        claim = {"key": key, "rule": rule, "amount": 3, "cap": 10}
-        path = f"{1 + ('default', 'once', 'until_compensated', 'up_to').index(rule)}.0"
-        await _do(store, one, intended(one, path=path, claim=claim))
+    store = await stores.open()
+    for number, rule in enumerate(_RULES):
+        one, other = run_name(2 * number), run_name(2 * number + 1)
+        claim = _claim(rule, key=f"{number:064x}")
+        await _do(store, one, intended(one, claim=claim))
         async with _refused(ClaimHeld, f"a second `{rule}` effect while the first is started"):
-            await _do(store, other, intended(other, path=path, claim=claim))
-        await _do(store, one, ended(path, run=one, state="unknown"))
+            await _do(store, other, intended(other, claim=claim))
+        await _do(store, one, ended("1.0", run=one, state="unknown"))
         async with _refused(ClaimHeld, f"a second `{rule}` effect while the first is unknown"):
-            await _do(store, other, intended(other, path=path, claim=claim))
-        await _do(store, one, ended(path, run=one, state="failed", via="person"))
-        await _do(store, other, intended(other, path=path, claim=claim))
+            await _do(store, other, intended(other, claim=claim))
+        found = await store.claim(f"{number:064x}")
+        _must(found is not None and found[0] == "unknown", f"the claim of an unknown effect is {found}")
+        await _do(store, one, ended("1.0", run=one, state="failed", via="person"))
+        await _do(store, other, intended(other, claim=claim))
+
+
+@_check
+async def _a_claim_that_is_done_stays_as_its_rule_says(stores: Stores) -> None:
+    store = await stores.open()
+    for number, rule in enumerate(_RULES):
+        one, other = run_name(2 * number), run_name(2 * number + 1)
+        claim = _claim(rule, key=f"{number:064x}", amount=4)
+        await _do(store, one, intended(one, claim=claim))
+        await _do(store, one, ended("1.0", run=one))
+        again = intended(other, claim=claim)
+        if rule in ("once", "until_compensated"):
+            async with _refused(ClaimHeld, f"a second `{rule}` effect after the first is done"):
+                await _do(store, other, again)
+            continue
+        await _do(store, other, again)
+        if rule == "up_to":
+            await _do(store, other, ended("1.0", run=other))
+            async with _refused(ClaimHeld, "an amount over the cap of a target"):
+                await _do(store, other, intended(other, path="2.0", claim=claim))
+            smaller = _claim(rule, key=f"{number:064x}", amount=2, cap=100)
+            await _do(store, other, intended(other, path="3.0", claim=smaller))
+
+
+@_check
+async def _an_undo_lets_go_of_what_its_effect_held(stores: Stores) -> None:
+    store = await stores.open()
+    for number, rule in enumerate(("until_compensated", "up_to", "once")):
+        run = run_name(number)
+        claim = _claim(rule, key=f"{number:064x}", amount=7)
+        total = (f"{number + 50:064x}", "day", 7, 0, 0)
+        await _do(store, run, intended(run, claim=claim, totals=(total,)))
+        await _do(store, run, ended("1.0", run=run))
+        undo = intended(run, path="2.0", undoes=intended(run).effect)
+        await _do(store, run, undo)
+        await _do(store, run, ended("2.0", run=run))
+        _must(await store.total(total[0]) == (0, 0), f"an undone `{rule}` effect still counts in its total")
+        again = intended(run, path="3.0", claim=claim)
+        if rule == "once":
+            async with _refused(ClaimHeld, "a `once` effect that was undone"):
+                await _do(store, run, again)
+        else:
+            await _do(store, run, again)
+
+
+@_check
+async def _another_attempt_takes_nothing_twice(stores: Stores) -> None:
+    store = await stores.open()
+    run = run_name(1)
+    total = ("d" * 64, "day", 5, 0, 0)
+    reserve = (("run:a", "tool_calls", 1, 1),)
+    await _do(store, run, intended(run, claim=_claim("up_to"), totals=(total,), reserve=reserve))
+    await _do(store, run, intended(run, claim=_claim("up_to"), totals=(total,), attempt=2))
+    _must(await store.total(total[0]) == (5, 1), "a second attempt counts in the total again")
+    _must(await store.budget("run:a") == {"tool_calls": (1, 0)}, "a second attempt reserves again")
+    await _do(store, run, ended("1.0", run=run, attempt=2, settle=(("run:a", "tool_calls", 1, 1),)))
+    _must(await store.claim(_KEY) == ("done", 3, 1), "two attempts of one effect count as two effects")
+
+
+@_check
+async def _a_total_that_moved_is_decided_again(stores: Stores) -> None:
+    views = [await stores.open() for _ in range(2)]
+    runs = [run_name(number) for number in range(4)]
+    for run in runs:
+        await write_run(views[0], run)
+    total = ("d" * 64, "day", 5, 0, 0)
+    both = await asyncio.gather(
+        *(_do(views[index], runs[index], intended(runs[index], totals=(total,))) for index in range(2)),
+        return_exceptions=True,
+    )
+    moved = [one for one in both if isinstance(one, TotalsMoved)]
+    _must(len(moved) == 1, f"two intents that saw one total came to {both}")
+    store = views[0]
+    _must(await store.total(total[0]) == (5, 1), "a total is not what was admitted")
+    winner = runs[[isinstance(one, BaseException) for one in both].index(False)]
+    await _do(store, runs[2], intended(runs[2], totals=(("d" * 64, "day", 2, 5, 1),)))
+    _must(await store.total(total[0]) == (7, 2), "a total does not add up")
+    await _do(store, winner, ended("1.0", run=winner, state="failed"))
+    _must(await store.total(total[0]) == (2, 1), "an effect that failed still counts in its total")
+    async with _refused(TotalsMoved, "an intent that saw an older total"):
+        await _do(store, runs[3], intended(runs[3], totals=(("d" * 64, "day", 2, 7, 2),)))
+
+
+# Halts
+
+
+@_check
+async def _a_halt_refuses_every_intent_it_covers(stores: Stores) -> None:
+    store, elsewhere = await stores.open(), await stores.open()
+    run = run_name(1)
+    await write_run(store, run)
+    _must(store.halts() == (0, ()), "a new journal has halts")
+    epoch = 0
+    for scope, is_covered in (
+        ("all", True),
+        ("agent:desk", True),
+        (f"run:{run}", True),
+        ("tool:pay", True),
+        ("tool:other", False),
+        (f"run:{run_name(2)}", False),
+        ("agent:other", False),
+    ):
+        epoch += 1
+        await _note(elsewhere, halt(scope, epoch))
+        seen_epoch, active = store.halts()
+        _must((seen_epoch, [each.scope for each in active]) == (epoch, [scope]), f"a halt of `{scope}` is not seen")
+        if is_covered:
+            async with _refused(HaltInForce, f"an intent under a halt of `{scope}`"):
+                await _do(store, run, intended(run))
+        else:
+            await _do(store, run, intended(run, path=f"{epoch}.0"))
+        epoch += 1
+        await _note(elsewhere, lift(scope, epoch))
+        _must(store.halts() == (epoch, ()), f"a halt of `{scope}` is not lifted")
+    await _do(store, run, intended(run, path="99.0"))

@@ -6,13 +6,11 @@ validator that reads its input in its own way would each be a door beside the ga
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NewType, Union, cast, get_args, get_origin
-from uuid import UUID
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType, Union, cast, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, create_model
 from pydantic.fields import FieldInfo
@@ -21,7 +19,10 @@ from answerable.kernel.ids import EffectKey
 from answerable.kernel.secret import Secret
 from answerable.kernel.tool import FreeText
 
-PLAIN = (str, int, bool, Decimal, datetime, date, time, UUID)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PLAIN = (str, int, bool, Decimal, datetime, date, time)
 """The plain types, beside enums and literals of text, integers or booleans."""
 _CONFIG: ConfigDict = {"strict": True, "extra": "forbid", "frozen": True, "allow_inf_nan": False}
 _HARMLESS = {"title", "json_schema_extra", "use_attribute_docstrings"}
@@ -62,7 +63,7 @@ def check_type(annotation: Any, place: str, outer: tuple[type, ...] = ()) -> Non
     origin, parts = get_origin(annotation), get_args(annotation)
     if annotation is NoneType or annotation in PLAIN:
         return
-    if origin is None and annotation in _HINTS or origin in _EMPTY and not parts:
+    if (origin is None and annotation in _HINTS) or (origin in _EMPTY and not parts):
         how, hint = _HINTS[origin or annotation]
         raise Unfit(f"types `{place}` {how}", hint)
     if isinstance(annotation, NewType) or hasattr(annotation, "__value__"):
@@ -89,8 +90,10 @@ def check_type(annotation: Any, place: str, outer: tuple[type, ...] = ()) -> Non
         check_model(annotation, place, outer)
     else:
         known = ", ".join(kind.__name__ for kind in PLAIN)
-        name = getattr(annotation, "__name__", str(annotation))
-        raise Unfit(f"types `{place}` as {name}, which cannot be gated", f"use an Arguments model, or {known}")
+        name = getattr(cast("object", annotation), "__name__", str(cast("object", annotation)))
+        raise Unfit(
+            f"types `{place}` as {name}, which cannot be gated", f"use an Arguments model, or {known}"
+        )
 
 
 def check_model(model: type[BaseModel], place: str, outer: tuple[type, ...] = ()) -> None:
@@ -136,8 +139,8 @@ def leaves(annotation: Any) -> Iterator[Any]:
 
 def accepts(info: FieldInfo, value: object) -> bool:
     """Whether a strict field as `info` describes it takes `value` as it is."""
-    annotation = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
-    probe = create_model("probe", __base__=Arguments, value=(annotation, ...))
+    annotation: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+    probe: type[BaseModel] = create_model("probe", __base__=Arguments, value=(annotation, ...))
     try:
         probe.model_validate({"value": value})
     except Exception:  # noqa: BLE001 - a tool's own validator may raise anything; it did not say yes
@@ -167,7 +170,9 @@ def _check_metadata(metadata: tuple[object, ...], place: str) -> None:
 def _check_values(values: tuple[object, ...], place: str) -> None:
     kinds = {type(value) for value in values if value is not None}
     if len(kinds) != 1 or not kinds <= {str, int, bool}:
-        raise Unfit(f"lists values of several or odd types in `{place}`", "all text, all integers or all booleans")
+        raise Unfit(
+            f"lists values of several or odd types in `{place}`", "all text, all integers or all booleans"
+        )
 
 
 def _check_union(parts: tuple[Any, ...], place: str, outer: tuple[type, ...]) -> None:

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import re
 import typing
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, TypeAdapter, create_model
 from pydantic.errors import PydanticUserError
@@ -23,25 +20,26 @@ from pydantic.errors import PydanticUserError
 from answerable.errors import ToolError
 from answerable.kernel.ids import EffectKey
 from answerable.kernel.secret import Secret
-from answerable.kernel.tool import Cardinality, EffectClass, FactSpec, Impact, Retry, ToolSpec, Total, WriteMode
+from answerable.kernel.tool import (
+    Cardinality,
+    EffectClass,
+    FactSpec,
+    Impact,
+    Retry,
+    ToolSpec,
+    Total,
+    WriteMode,
+)
 from answerable.tools.argument_types import Arguments, Unfit, check_model, check_type, free_text
 from answerable.tools.promises import NAME, Problem, check_promises
+from answerable.tools.registered import Fact, Function, Injection, Tool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Arguments", "Fact", "Function", "Injection", "Tool", "fact", "tool"]
 
 _RESERVED = frozenset({"tool", "type"})
-
-Injection = Literal["key", "secret", "plan", "draft", "resource"]
-Function = Callable[..., Awaitable[Any] | Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
-    """A fact as declared: which read, and from which arguments."""
-
-    tool: Tool
-    arguments: dict[str, str]
-    max_age_s: float = 0.0
 
 
 def fact(tool_: Tool, *, max_age_s: float = 0.0, **arguments: str) -> Fact:
@@ -63,39 +61,10 @@ def fact(tool_: Tool, *, max_age_s: float = 0.0, **arguments: str) -> Fact:
         )
     missing = [name for name, info in fields.items() if info.is_required() and name not in arguments]
     if missing:
-        raise ToolError(f"the fact does not say `{missing[0]}`", hint=f"`{tool_.spec.name}` cannot do without")
-    return Fact(tool=tool_, arguments=dict(arguments), max_age_s=max_age_s)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tool:
-    """A registered tool: its `spec`, and the functions that act.
-
-    It is deliberately not callable: an effect happens only through a run.
-    """
-
-    spec: ToolSpec
-    function: Function
-    is_async: bool
-    injected: tuple[tuple[str, Injection], ...] = ()
-    facts: Mapping[str, Fact] = field(default_factory=dict[str, Fact])
-    undo: Tool | None = None
-    plan: Callable[..., object] | None = None
-    probe: Function | None = None
-    draft: Function | None = None
-    fallback: Callable[..., object] | None = None
-
-    @property
-    def name(self) -> str:
-        """The only name it answers to."""
-        return self.spec.name
-
-    def __call__(self, *_args: object, **_kwargs: object) -> NoReturn:
-        """Always raises: calling a tool directly would pass no gate."""
         raise ToolError(
-            f"`{self.name}` cannot be called directly: that would pass no gate",
-            hint=f"use `await run.call({self.name}, ...)`",
+            f"the fact does not say `{missing[0]}`", hint=f"`{tool_.spec.name}` cannot do without"
         )
+    return Fact(tool=tool_, arguments=dict(arguments), max_age_s=max_age_s)
 
 
 def tool(
@@ -213,12 +182,16 @@ def _check_function(problem: Problem, what: str, function: object, *, may_wait: 
     if function is None:
         return
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
-        raise problem(f"cannot be made of this: {what} is no plain function", "write it with `def` or `async def`")
+        raise problem(
+            f"cannot be made of this: {what} is no plain function", "write it with `def` or `async def`"
+        )
     inner = inspect.unwrap(function)
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
         raise problem(f"cannot be made of this: {what} is a generator", "return the whole result")
     if inspect.iscoroutinefunction(inner) is not inspect.iscoroutinefunction(function):
-        raise problem(f"cannot be made of this: {what} hides whether it waits", "wrap `async def` in `async def`")
+        raise problem(
+            f"cannot be made of this: {what} hides whether it waits", "wrap `async def` in `async def`"
+        )
     if inspect.iscoroutinefunction(function) and not may_wait:
         raise problem(f"cannot be made of this: {what} waits", "it must be pure: write it with `def`")
 
@@ -253,7 +226,9 @@ def _signature(
     try:
         inspect.signature(function, follow_wrapped=False).bind(**dict.fromkeys(parameters))
     except TypeError as error:
-        raise problem(f"is wrapped in a function with other parameters: {error}", "pass on `**kwargs`") from None
+        raise problem(
+            f"is wrapped in a function with other parameters: {error}", "pass on `**kwargs`"
+        ) from None
     try:
         model = create_model(f"{problem.name}_arguments", __base__=Arguments, **arguments)
         check_model(model, "")

@@ -1,10 +1,9 @@
-"""What a declaration promises must be possible: templates that resolve, amounts that count, modes that can be kept."""
+"""What a declaration promises must be possible: templates resolve, amounts count, modes can be kept."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, get_origin
@@ -16,8 +15,10 @@ from answerable.kernel.tool import PROBEABLE, UpTo, WriteMode, holes
 from answerable.tools.argument_types import accepts, leaves
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from answerable.kernel.tool import ToolSpec
-    from answerable.tools.declare import Tool
+    from answerable.tools.registered import Tool
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _NEGATIVE = (-1, Decimal(-1), Decimal("-0.01"))
@@ -30,13 +31,17 @@ class Problem:
         self.name = name
 
     def __call__(self, message: str, hint: str) -> ToolError:
+        """An error to raise."""
         return ToolError(f"the tool `{self.name}` {message}", hint=hint)
 
 
 def check_promises(problem: Problem, tool: Tool) -> None:
-    """Refuse a declaration that could not be kept, or that would not mean what it seems to. Raises `ToolError`."""
+    """Refuse a declaration that could not be kept, or would not mean what it seems to. Raises `ToolError`."""
     _check_numbers(problem, tool.spec)
-    _check_read(problem, tool) if not tool.spec.is_write else _check_write(problem, tool)
+    if tool.spec.is_write:
+        _check_write(problem, tool)
+    else:
+        _check_read(problem, tool)
     _check_names(problem, tool)
     _check_templates(problem, tool)
     _check_amounts(problem, tool)
@@ -57,7 +62,9 @@ def _check_read(problem: Problem, tool: Tool) -> None:
     if spec.business_key or spec.undo or spec.totals or spec.impact:
         raise problem("is a read and declares an impact", "impacts, totals, keys and undo are for writes")
     if tool.probe or tool.draft or spec.key_ttl_s is not None:
-        raise problem("is a read and says how it is sent again", "probe, draft and `key_ttl_s` are for writes")
+        raise problem(
+            "is a read and says how it is sent again", "probe, draft and `key_ttl_s` are for writes"
+        )
 
 
 def _check_write(problem: Problem, tool: Tool) -> None:
@@ -71,12 +78,16 @@ def _check_write(problem: Problem, tool: Tool) -> None:
     if tool.fallback is not None:
         raise problem("is a write and has a fallback", "a write that did not happen is never made up")
     if tool.undo is not None and not tool.undo.spec.is_write:
-        raise problem(f"is undone by `{tool.undo.name}`, which is a read", "name the write that takes it back")
+        raise problem(
+            f"is undone by `{tool.undo.name}`, which is a read", "name the write that takes it back"
+        )
     if isinstance(spec.cardinality, UpTo):
         if not spec.business_key:
             raise problem("has a cardinality and no business key", "say what the amounts add up to")
     elif spec.cardinality not in ("once", "until_compensated"):
-        raise problem(f"has the cardinality `{spec.cardinality}`", "`once`, `until_compensated` or `UpTo(...)`")
+        raise problem(
+            f"has the cardinality `{spec.cardinality}`", "`once`, `until_compensated` or `UpTo(...)`"
+        )
     elif spec.cardinality == "until_compensated" and not (spec.business_key and tool.undo):
         raise problem("waits to be compensated and never can be", "give it a `business_key` and an `undo`")
 
@@ -123,7 +134,9 @@ def _check_template(problem: Problem, template: str, roots: Mapping[str, Any], *
         left = left.replace("{" + hole + "}", "")
         ends = _ends(problem, hole, roots)
         if is_target and ends is not None and not all(map(_can_name, ends)):
-            raise problem(f"has `{{{hole}}}` in a template, which names nothing", "text, integers or decimals")
+            raise problem(
+                f"has `{{{hole}}}` in a template, which names nothing", "text, integers or decimals"
+            )
     if "{" in left or "}" in left:
         raise problem(f"has a stray brace in `{template}`", "write `{argument}` or `{fact.field}`")
 
@@ -140,7 +153,9 @@ def _ends(problem: Problem, path: str, roots: Mapping[str, Any]) -> list[Any] | 
             if not (isinstance(leaf, type) and issubclass(leaf, BaseModel)):
                 return None
             if name not in leaf.model_fields:
-                raise problem(f"has `{{{path}}}`, but {leaf.__name__} has no `{name}`", "name one of its fields")
+                raise problem(
+                    f"has `{{{path}}}`, but {leaf.__name__} has no `{name}`", "name one of its fields"
+                )
             inner += leaves(leaf.model_fields[name].annotation)
         found = inner
     return found
@@ -167,5 +182,6 @@ def _check_amounts(problem: Problem, tool: Tool) -> None:
             raise problem(f"counts `{argument}`, which is no amount", "type it as Decimal or int")
         if any(accepts(fields[argument], value) for value in _NEGATIVE):
             raise problem(
-                f"counts `{argument}`, which may be negative", "add `Field(gt=0)`: a negative would lower a total"
+                f"counts `{argument}`, which may be negative",
+                "add `Field(gt=0)`: a negative would lower a total",
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -70,7 +70,9 @@ class Story:
     def ref(self, content: object) -> str:
         return keyed_digest(self.key, "answerable/payload/v1", encode_payload(content))
 
-    def write(self, *written: events.Event, content: tuple[object, ...] = (), stream: str = "", epoch: int = 1) -> Story:
+    def write(
+        self, *written: events.Event, content: tuple[object, ...] = (), stream: str = "", epoch: int = 1
+    ) -> Story:
         """Append one entry with its contents."""
         self.now += 1_000_000
         now = self.now
@@ -79,10 +81,14 @@ class Story:
             name = stream or f"run/{RUN}"
             payloads = tuple(Payload(self.ref(c), "sub_ana", "result", encode_payload(c)) for c in content)
             head = await store.head(name) if name.startswith("run/") else None
+            inbox = await store.head(f"inbox/{RUN}")
             await store.append(
                 Append(
                     stream=name,
-                    events=written,
+                    events=tuple(
+                        replace(event, hash=inbox.hash) if isinstance(event, events.InboxFolded) else event
+                        for event in written
+                    ),
                     expect=head,
                     epoch=epoch if name.startswith("run/") else 0,
                     now=now,
@@ -130,7 +136,9 @@ class Story:
     def model(self, path: str, text: str = "", *, cost: int | None = 1500) -> Story:
         """A model was asked and replied."""
         reply = {"role": "assistant", "text": text}
-        asked = events.ModelIntended(path=path, attempt=1, model="openai:small", kept=0, added=(), offer="0" * 64)
+        asked = events.ModelIntended(
+            path=path, attempt=1, model="openai:small", kept=0, added=(), offer="0" * 64
+        )
         replied = events.ModelEnded(
             path=path,
             attempt=1,
@@ -180,14 +188,18 @@ class Story:
             **values,
         )
 
-    def held(self, path: str, verdict: str, *, code: str, rule: str = "refund-cap", tool: str = "create_refund") -> Story:
+    def held(
+        self, path: str, verdict: str, *, code: str, rule: str = "refund-cap", tool: str = "create_refund"
+    ) -> Story:
         """A refund was refused, or held for a person."""
         why = {"reason": "amount_usd 700 is over 500", "rules": {rule: RULE}, "policy": "b" * 64}
         args = {"order_id": "O-1001", "amount_usd": "700"}
         decided = self.decided(path, tool, args, verdict=verdict, code=code, rules=(rule,), why=self.ref(why))
         return self.write(decided, content=(args, why))
 
-    def sent(self, path: str, state: str, *, tool: str = "create_refund", via: str = "send", ends: bool = True) -> Story:
+    def sent(
+        self, path: str, state: str, *, tool: str = "create_refund", via: str = "send", ends: bool = True
+    ) -> Story:
         """A write was intended, and came to this end."""
         args = {"order_id": "O-1001", "amount_usd": "48"}
         result = {"refund_id": "R-1"} if state == "done" else {"error": "the shop did not answer"}
@@ -199,6 +211,7 @@ class Story:
             mode=TOOLS[tool].mode.value,  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess]
             halt_epoch=0,
             send_by=self.now,
+            undo=TOOLS[tool].undo,
         )
         self.write(self.decided(path, tool, args), intent, content=(args,))
         if ends:
@@ -219,7 +232,12 @@ class Story:
 
     def ask(self, path: str) -> Story:
         """People are asked, and the run parks."""
-        preview = {"tool": "create_refund", "arguments": {"amount_usd": "700"}, "plan": None, "rules": {"refund-cap": RULE}}
+        preview = {
+            "tool": "create_refund",
+            "arguments": {"amount_usd": "700"},
+            "plan": None,
+            "rules": {"refund-cap": RULE},
+        }
         asked = events.ApprovalRequested(
             path=path,
             request="apr_1",
@@ -252,7 +270,15 @@ class Story:
             epoch=2,
         )
 
-    def end(self, outcome: str, *, code: str | None = None, reason: str = "", rules: tuple[str, ...] = (), epoch: int = 1) -> Story:
+    def end(
+        self,
+        outcome: str,
+        *,
+        code: str | None = None,
+        reason: str = "",
+        rules: tuple[str, ...] = (),
+        epoch: int = 1,
+    ) -> Story:
         """The run ends; an escalated one has its packet, built from what was written so far."""
 
         async def finish(store: SqliteJournal) -> None:
@@ -281,7 +307,10 @@ class Story:
 
     async def _tell(self) -> RunView:
         store = await SqliteJournal.open(
-            self.path / "journal.db", entropy=lambda count: b"\x07" * count, clock=lambda: START, public_key="key"
+            self.path / "journal.db",
+            entropy=lambda count: b"\x07" * count,
+            clock=lambda: START,
+            public_key="key",
         )
         try:
             store._small.execute("INSERT INTO subject VALUES ('sub_ana', ?, 'ana')", (self.key,))  # pyright: ignore[reportPrivateUsage]

@@ -53,7 +53,9 @@ def test_a_packet_of_a_refusal_is_valid_and_complete(story: Any, packet: Build) 
     built = packet(denied(story).read("3.0", {"total": "700.00"}).tell())
     SCHEMA.validate(built)
     assert built["completeness"]["score"] == 100
-    assert built["reason"]["rules"] == [{"id": "refund-cap", "text": "More than $500 for one order needs a person."}]
+    assert built["reason"]["rules"] == [
+        {"id": "refund-cap", "text": "More than $500 for one order needs a person."}
+    ]
     assert built["ask"]["task"]["text"] == "Please refund my broken teapot."
     assert built["ask"]["on_behalf_of"] == "ana@example.com"
     assert built["facts"][0]["source"] == {"path": "3.0", "tool": "get_order", "for": "the agent"}
@@ -68,7 +70,10 @@ def test_an_unknown_effect_is_unknown_and_says_what_is_safe(story: Any, packet: 
     (effect,) = built["effects"]["unknown"]
     assert effect["effect"] == "e" * 64
     assert effect["compensation"]["tool"] == "cancel_refund"
-    assert [answer["answer"] for answer in built["question"]["answers"]][:2] == ["it_happened", "it_did_not_happen"]
+    assert [answer["answer"] for answer in built["question"]["answers"]][:2] == [
+        "it_happened",
+        "it_did_not_happen",
+    ]
     assert built["question"]["text"] == "Did `create_refund` happen, by the system of record?"
     assert built["safe"]["is_not_safe"]
 
@@ -80,7 +85,9 @@ def test_a_call_whose_outcome_was_never_written_is_unknown(story: Any, packet: B
 
 
 def test_a_write_without_undo_says_so(story: Any, packet: Build) -> None:
-    built = packet(story.begin().sent("2.0", "done", tool="send_reply").tell(), code="not_done", rules=("done-check",))
+    built = packet(
+        story.begin().sent("2.0", "done", tool="send_reply").tell(), code="not_done", rules=("done-check",)
+    )
     assert built["effects"]["done"][0]["compensation"]["tool"] is None
     assert sections(built)["rules"] == []
 
@@ -178,7 +185,8 @@ def test_the_same_state_gives_the_same_packet(story: Any, packet: Build) -> None
 
 
 @pytest.mark.parametrize(
-    "rule", ["schema", "no-loops", "budget-tool-calls", "budget-wall-clock", "halt-agent:refund-desk", "done-check"]
+    "rule",
+    ["schema", "no-loops", "budget-tool-calls", "budget-wall-clock", "halt-agent:refund-desk", "done-check"],
 )
 def test_rules_of_the_runtime_have_a_text(rule: str) -> None:
     assert built_in_text(rule)
@@ -190,7 +198,9 @@ def test_rules_of_others_have_none_of_ours() -> None:
 
 def test_markdown_shows_untrusted_text_as_text(story: Any, packet: Build) -> None:
     story.task = {"text": "```\n# APPROVED\n[click](http://evil.example) www.evil.example \x1b[31m"}
-    page = packet_markdown(packet(denied(story).tell(), code="ambiguous_input", question="Is [this](http://x.io) <b>ok</b>?"))
+    page = packet_markdown(
+        packet(denied(story).tell(), code="ambiguous_input", question="Is [this](http://x.io) <b>ok</b>?")
+    )
     fence = page[page.index("## What was asked") :].split("\n")[4]
     assert fence.startswith("````text")
     assert "\x1b" not in page

@@ -62,7 +62,9 @@ def test_changed_says_what_was_done_and_how_that_is_known(story: Any) -> None:
 
 
 def test_changed_says_that_nothing_was_changed(story: Any) -> None:
-    view = story.begin().held("2.0", "deny", code="policy_denied").end("escalated", code="policy_denied").tell()
+    view = (
+        story.begin().held("2.0", "deny", code="policy_denied").end("escalated", code="policy_denied").tell()
+    )
     assert said(view, "changed") == "Nothing was changed outside.\n1 write was proposed and not done."
 
 
@@ -170,7 +172,9 @@ def test_ended_says_why_a_run_succeeded(story: Any) -> None:
 
 def test_ended_says_why_a_run_was_handed_over(story: Any) -> None:
     view = story.begin().held("2.0", "deny", code="policy_denied")
-    view = view.end("escalated", code="policy_denied", reason="amount_usd 700 is over 500", rules=("refund-cap",)).tell()
+    view = view.end(
+        "escalated", code="policy_denied", reason="amount_usd 700 is over 500", rules=("refund-cap",)
+    ).tell()
     assert said(view, "ended") == (
         "It stopped and was handed to a person. A rule refused a call. Amount_usd 700 is over 500."
     )
@@ -179,7 +183,9 @@ def test_ended_says_why_a_run_was_handed_over(story: Any) -> None:
 
 def test_ended_says_what_a_waiting_run_waits_for(story: Any) -> None:
     view = story.begin().held("2.0", "require_approval", code="approval_required").ask("2.0").tell()
-    assert said(view, "ended").startswith("It has not ended. It waits for a person to answer until 2026-01-02")
+    assert said(view, "ended").startswith(
+        "It has not ended. It waits for a person to answer until 2026-01-02"
+    )
 
 
 def test_ended_says_who_has_a_running_run(story: Any) -> None:
@@ -195,13 +201,17 @@ def test_ended_names_the_halt_and_whoever_raised_it(story: Any) -> None:
 
 
 def test_a_lifted_halt_is_no_reason(story: Any) -> None:
-    story.begin().write(events.HaltRaised(scope="all", epoch=1, by="root", reason="x"), stream="tenant/default")
+    story.begin().write(
+        events.HaltRaised(scope="all", epoch=1, by="root", reason="x"), stream="tenant/default"
+    )
     story.write(events.HaltLifted(scope="all", epoch=2, by="root", reason="y"), stream="tenant/default")
     assert "halt" not in said(story.tell(), "ended")
 
 
 def test_erased_contents_are_said_to_be_erased_and_nothing_is_guessed(story: Any) -> None:
-    story.begin().held("2.0", "deny", code="policy_denied").end("escalated", code="policy_denied", rules=("refund-cap",))
+    story.begin().held("2.0", "deny", code="policy_denied").end(
+        "escalated", code="policy_denied", rules=("refund-cap",)
+    )
     task = {"task": story.task, "on_behalf_of": story.on_behalf_of, "requested_by": ""}
     why = {
         "reason": "amount_usd 700 is over 500",
@@ -211,7 +221,9 @@ def test_erased_contents_are_said_to_be_erased_and_nothing_is_guessed(story: Any
     view = story.erase(task).erase(why).erase({"answer": None, "reason": ""}).tell()
     assert said(view, "asked").startswith("[erased]")
     assert said(view, "for_whom").endswith("Who that is has been erased.")
-    assert said(view, "rules") == "At 2.0 `create_refund` was refused: by `refund-cap`; the words are [erased]."
+    assert (
+        said(view, "rules") == "At 2.0 `create_refund` was refused: by `refund-cap`; the words are [erased]."
+    )
     assert "teapot" not in str(answers_json(view))
 
 

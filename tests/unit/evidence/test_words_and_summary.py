@@ -104,5 +104,10 @@ def test_content_in_brief() -> None:
 def test_amounts_moments_and_durations() -> None:
     assert [dollars(n) for n in (0, 1_500_000, 15)] == ["$0.00", "$1.50", "$0.000015"]
     assert when(1_767_225_600_000_000) == "2026-01-01 00:00:00 UTC"
-    assert [lasting(n) for n in (5_000, 1_500_000, 600_000_000, 9_000_000_000)] == ["5 ms", "1.5 s", "10 min", "2 h 30 min"]
+    assert [lasting(n) for n in (5_000, 1_500_000, 600_000_000, 9_000_000_000)] == [
+        "5 ms",
+        "1.5 s",
+        "10 min",
+        "2 h 30 min",
+    ]
     assert [listed(n) for n in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]

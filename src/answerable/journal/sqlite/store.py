@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from answerable.errors import JournalUnreadable
-from answerable.journal.sqlite.connect import connect, prepare, translated
+from answerable.journal.sqlite.connect import connect, prepare, translate, translated
 from answerable.journal.sqlite.files import OwnerLock, is_alive, sweep
 from answerable.journal.sqlite.writer import LargeBody, Writer, read_head
 from answerable.journal.store import Append, Durability, Erased, Halt, Notice, RunRow
@@ -202,8 +202,12 @@ class SqliteJournal:
 
     def halts(self) -> tuple[int, tuple[Halt, ...]]:
         """See `JournalStore.halts`."""
-        with translated(self.path):
+        try:  # twice for every write: no context manager
             rows = self._db.execute("SELECT scope, epoch, by, reason, since, is_active FROM halt").fetchall()
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
+        if not rows:
+            return 0, ()
         epoch = max((row[1] for row in rows), default=0)
         return epoch, tuple(
             Halt(scope=row[0], epoch=row[1], by=row[2], reason=row[3], since=row[4]) for row in rows if row[5]
@@ -211,7 +215,8 @@ class SqliteJournal:
 
     def data_version(self) -> int:
         """Changes whenever another connection has committed: cheap to poll."""
-        return self._db.execute("PRAGMA data_version").fetchone()[0]
+        with translated(self.path):
+            return self._db.execute("PRAGMA data_version").fetchone()[0]
 
     async def budget(self, budget: str) -> dict[str, tuple[int, int]]:
         """See `JournalStore.budget`."""

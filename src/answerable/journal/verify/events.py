@@ -120,7 +120,6 @@ _RUN: Final[dict[str, dict[str, f.Field]]] = {
         "facts": f.FACTS,
         "totals": f.TOTALS_SEEN,
         "discharged": f.TOKENS,
-        "undoes?": f.DIGEST,
     },
     "ApprovalRequested": {
         "path": f.PATH,
@@ -148,6 +147,8 @@ _RUN: Final[dict[str, dict[str, f.Field]]] = {
         "totals": f.TOTALS,
         "halt_epoch": f.COUNT,
         "send_by": f.COUNT,
+        "undoes?": f.DIGEST,
+        "undo?": f.TOKEN,
     },
     "CallEnded": {
         "path": f.PATH,

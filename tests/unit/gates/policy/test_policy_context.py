@@ -203,8 +203,8 @@ def test_the_check_stands_apart_from_the_builder(desk: Desk) -> None:
     for wrong, message in (
         ({"args": context["args"] | {"amount_usd": 700}}, "args.amount_usd"),
         ({"args": context["args"] | {"amount_usd": "700"}}, "args.amount_usd"),
-        ({"args": context["args"] | {"ntoe": "x"}}, "args"),
-        ({"approval": True}, "the context"),
+        ({"args": context["args"] | {"ntoe": "x"}}, "args.ntoe"),
+        ({"approval": True}, "approval"),
         ({"facts": {"order": context["facts"]["order"] | {"status": "PAID"}}}, "facts.order.status"),
     ):
         with pytest.raises(NotExpressible, match=f"^{message}: "):
