@@ -5,21 +5,26 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 JOBS ?= 2
 
-.PHONY: help demo test test-slow check fix bench lock clean docs-check
+.PHONY: help demo test check coverage fix bench lock clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-$(VENV)/.installed: requirements.lock pyproject.toml
+$(VENV)/.core: requirements.lock
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: set PYTHON=... to a Python 3.11 or later" >&2; exit 3; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing what is locked in requirements.lock ..." >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@echo "installing what is locked in $< ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.core requirements-dev.lock pyproject.toml
+	@echo "installing what is locked in requirements-dev.lock ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(VENV)/.installed  ## a support agent works through a batch of tickets under real controls
-	@$(BIN)/answerable demo
+demo: $(VENV)/.core  ## a support agent works through a batch of tickets under real controls
+	@PYTHONPATH=src $(BIN)/python -m answerable demo
 
 test: $(VENV)/.installed  ## the tests, under five minutes on two cores
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests bench/tests
@@ -48,8 +53,11 @@ bench: $(BENCH)/.installed  ## our figures beside the peers', interleaved in one
 	@$(BENCH)/bin/python -m bench.harness steps
 	@$(BENCH)/bin/python -m bench.harness growth
 
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade --quiet
+
 lock:  ## pin every dependency with its hashes, and no index address
-	@$(BIN)/uv pip compile pyproject.toml --group dev --extra models --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade --quiet --output-file requirements.lock
+	@$(BIN)/$(LOCK) --output-file requirements.lock
+	@$(BIN)/$(LOCK) --group dev --extra models --constraint requirements.lock --output-file requirements-dev.lock
 
 clean:  ## remove what was made, but no journal
 	rm -rf $(VENV) $(BENCH) .pytest_cache .ruff_cache .hypothesis .coverage dist build

@@ -4,6 +4,7 @@ The tools take the same arguments and return the same kilobyte; they differ only
 mean, and with that in how often a call has to wait for the disk.
 """
 
+from collections.abc import Iterator
 from decimal import Decimal
 from itertools import count, islice
 from typing import Annotated, Literal
@@ -150,13 +151,10 @@ def _rules_of(name: str) -> list[str]:
     ]
 
 
-def _company_rules() -> "map[str]":
-    return map(
-        lambda number: _rule(
-            f"company-{number}", "forbid", None, f"when {{ context.run.calls_before > {10**7 + number} }}"
-        ),
-        count(),
-    )
+def _company_rules() -> Iterator[str]:
+    for number in count():
+        condition = f"when {{ context.run.calls_before > {10**7 + number} }}"
+        yield _rule(f"company-{number}", "forbid", None, condition)
 
 
 def _rule(

@@ -15,17 +15,24 @@ the runs have ended durably.
 """
 
 import asyncio
+from random import Random
 from typing import cast, get_args
 
 from answerable import Runtime, open_runtime
 from answerable.journal.store import Durability
-from answerable.models.scripted import ScriptedModel, say
+from answerable.models.port import Message, ModelReply, ToolOffer
+from answerable.models.scripted import ScriptedModel
 from bench import contract
 from bench.contract import Order
 from bench.desk import AGENT, CUSTOMER, MEASURED, Case, Mode, Scope, make_agent, proposal
 from bench.meter import Meter
 
 PACKAGES = ("answerable", "cedarpy", "pydantic")
+
+
+def say_nothing(messages: tuple[Message, ...], tools: tuple[ToolOffer, ...], generator: Random) -> ModelReply:
+    """Stand in for the model that an agent must name; nobody asks it anything here."""
+    raise NotImplementedError(messages, tools, generator)
 
 
 async def drive(runtime: Runtime, meter: Meter, mode: Mode, runs: int, steps: range, *, counts: bool) -> None:
@@ -60,7 +67,7 @@ async def run(
     async with open_runtime(
         f"sqlite:///{asked.folder / 'journal.db'}",
         agents=[make_agent(mode, policies, scope)],
-        models={"scripted:bench": ScriptedModel("bench", lambda *_: say(""))},
+        models={"scripted:bench": ScriptedModel("bench", say_nothing)},
         durability=durability,
     ) as runtime:
         warm = range(asked.warmup)

@@ -1,14 +1,15 @@
 """Make `demo.svg` from what the commands really print. Run it by hand: `python docs/assets/make_demo_svg.py`.
 
-The commands run in a new folder, on a terminal of their own, and what they print is drawn as it is, except that the
-name of that folder is written as `~`. Nothing in the picture is loaded from anywhere.
+The commands run in a new folder, and what they print is drawn as it is, except that the name of that folder is
+written as `~`. Nothing in the picture is loaded from anywhere.
 """
 
 from __future__ import annotations
 
+import io
 import os
-import pty
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -27,38 +28,26 @@ COMMANDS = (
 
 
 def printed(command: str, folder: Path) -> str:
-    """What a command prints on a terminal."""
-    words = command.split()
-    start = "from answerable.cli.main import main; main()"
-    read: list[bytes] = []
-
-    def keep(descriptor: int) -> bytes:
-        read.append(os.read(descriptor, 65536))
-        return b""
-
-    os.environ |= {"PYTHONPATH": str(SOURCE), "COLUMNS": str(WIDTH), "LINES": "60", "TERM": "xterm-256color"}
-    pid = os.fork()
-    if pid == 0:
-        os.chdir(folder)
-        code = pty.spawn([sys.executable, "-c", start, *words[1:]], keep)
-        text = b"".join(read).decode().replace("\r\n", "\n")
-        (folder / "printed").write_text(text, "utf-8")
-        os._exit(os.waitstatus_to_exitcode(code))
-    _, status = os.waitpid(pid, 0)
-    if status:
-        raise SystemExit(f"`{command}` failed")
-    return (folder / "printed").read_text("utf-8")
+    """What a command prints, with its colours."""
+    done = subprocess.run(  # noqa: S603 - the commands are those above
+        [sys.executable, "-c", "from answerable.cli.main import main; main()", *command.split()[1:]],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(SOURCE), "FORCE_COLOR": "1", "TERM": "xterm-256color"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return done.stdout
 
 
 def main() -> None:
     """Run the commands and write the picture."""
-    console = Console(record=True, width=WIDTH, file=Path(os.devnull).open("w", encoding="utf-8"), force_terminal=True)
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         for command, until in COMMANDS:
             text = printed(command, folder).partition(until)[0]
-            text = re.sub(r"^.*\x1b\[2K", "", text, flags=re.MULTILINE)  # a progress bar that was wiped
-            text = re.sub(r"\x1b\[\?25[lh]|\x1b\[1A", "", text).replace(str(folder), "~")
+            text = text.replace(str(folder), "~")
             console.print(Text("$ ", "green") + Text(command, "bold"))
             console.print(Text.from_ansi(text.rstrip() + "\n"))
     svg = console.export_svg(title="answerable")

@@ -9,8 +9,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from crash_points import acknowledged, deaths, hashes
-from crash_till import Till
+from tests.crash.crash_points import acknowledged, deaths, hashes
+from tests.crash.crash_till import Till
 
 from answerable.journal.doctor import examine
 from answerable.journal.sqlite import SqliteJournal
@@ -21,7 +21,7 @@ from answerable.kernel.tool import WriteMode
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from crash_child import Story
+    from tests.crash.crash_child import Story
 
 ONCE = frozenset(WriteMode) - {WriteMode.UPSERT, WriteMode.CONDITIONAL}
 """Modes in which an effect happens at most once; the till and the shop never break their word."""

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crash_points import Points, exit_now
-from crash_till import Chore, Till, till_agent
+from tests.crash.crash_points import Points, exit_now
+from tests.crash.crash_till import Chore, Till, till_agent
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from answerable.engine.ports import Ports

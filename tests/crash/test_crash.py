@@ -9,13 +9,13 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import pytest
-from crash_checks import Found, check
-from crash_child import exit_now, found, live, prepare, tell
+from tests.crash.crash_checks import Found, check
+from tests.crash.crash_child import exit_now, found, live, prepare, tell
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from crash_child import Story, World
+    from tests.crash.crash_child import Story, World
 
 POINTS = 220
 """How many deaths at least."""

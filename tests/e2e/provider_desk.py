@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from tests.scenarios_provider.openai_server import Behaviour, Call, Reply, Tokens
+
 from answerable import open_runtime
 from answerable.kernel import events
 from answerable.kernel.ids import run_stream
 from answerable.kernel.money import to_micros
 from refund_desk.desk import make_desk, resources, secrets
-from tests.scenarios_provider.openai_server import Behaviour, Call, Reply, Tokens
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,7 +1,7 @@
 """A canary in the place of each credential: it must be found nowhere, whatever a tool does with it.
 
-The tools of `leaky/` raise, return, quote and log their credential. A model that repeats everything it is told
-reads their answers. Then every byte that the program wrote, printed or sent is searched.
+The tools of `leaky/` raise, return, quote and log their credential. A model that repeats everything it is
+told reads their answers. Then every byte that the program wrote, printed or sent is searched.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
 import pytest
+from tests.scenarios_provider.openai_server import Call, Reply, Server, Status, start_server
 
 from answerable import Secret
 from answerable.engine.redact import Redactor
@@ -26,7 +27,6 @@ from answerable.journal.verify import verify_database
 from answerable.kernel import events
 from answerable.kernel.ids import run_stream
 from answerable.project import load_project, open_project
-from tests.scenarios_provider.openai_server import Call, Reply, Server, Status, start_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ pytest.importorskip("openai")
 
 LEAKY = Path(__file__).parent / "leaky"
 REPOSITORY = Path(__file__).parents[2]
-TOKEN = 'tok-canary-4e"1b\'7\\c0/9d é-2f6a81'
+TOKEN = "tok-canary-4e\"1b'7\\c0/9d é-2f6a81"
 """With everything in it that is written differently in JSON, in an address and in Python."""
 KEY = "sk-canary-provider-90ab12cd"
 HOOK = "hook-canary-55aa77cc"
@@ -98,7 +98,7 @@ def listening() -> Iterator[Hook]:
 
 
 def make_project(directory: Path, hook: Hook) -> Path:
-    """The leaky project, told where its webhook is; its files stay where they are, its data is in `directory`."""
+    """A copy of the leaky project in `directory` that knows where its webhook is."""
     project = directory / "project"
     (project / "policy").mkdir(parents=True)
     for name in ("leaky.py", "policy/leaky.cedar"):
@@ -109,13 +109,17 @@ def make_project(directory: Path, hook: Hook) -> Path:
 
 
 def tools_of(project: Path) -> list[str]:
-    """The names of the tools, which are the tasks too; `refused` is a model that the provider does not let in."""
+    """The tools, which are the tasks too; for `refused` the provider does not let the model in."""
     return [*(tool.name for tool in load_project(project).agents["leaky"].tools), "refused"]
 
 
 def leaks(where: str, data: bytes) -> list[str]:
     """The pieces of canaries in some bytes."""
-    return [f"{piece!r} in {where}: {data[max(0, data.find(piece) - 80):][:200]!r}" for piece in PIECES if piece in data]
+    return [
+        f"{piece!r} in {where}: {data[max(0, data.find(piece) - 80) :][:200]!r}"
+        for piece in PIECES
+        if piece in data
+    ]
 
 
 def leaks_in(directory: Path) -> list[str]:
@@ -142,7 +146,7 @@ async def test_no_credential_is_in_the_journal_while_it_is_open(
     capfd: pytest.CaptureFixture[str],
     durability: Any,
 ) -> None:
-    """Every tool leaks what it can; the database, its log, and what the model and the caller saw are clean."""
+    """Every tool leaks what it can; the database, its log, what model and caller saw are clean."""
     caplog.set_level(0)
     with listening() as hook, start_server(parrot) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
@@ -159,7 +163,9 @@ async def test_no_credential_is_in_the_journal_while_it_is_open(
 
     found += [leak for raw in sent for leak in leaks("a request to the model", raw)]
     found += [leak for body in hook.received for leak in leaks("the webhook", body)]
-    found += [leak for name in names for leak in leaks(f"the outcome of {name}", repr(outcomes[name]).encode())]
+    found += [
+        leak for name in names for leak in leaks(f"the outcome of {name}", repr(outcomes[name]).encode())
+    ]
     found += leaks("the logs", "\n".join(record.getMessage() for record in caplog.records).encode())
     found += leaks("the logs", caplog.text.encode())
     found += leaks("the output", "".join(capfd.readouterr()).encode())
@@ -179,7 +185,7 @@ async def test_no_credential_is_in_the_journal_while_it_is_open(
 async def test_a_credential_in_a_result_is_replaced_before_anybody_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`***` stands where it was, in values, inside texts and in names; the write that returned it is still done."""
+    """`***` stands where it was, in values, texts and names; the write that returned it is still done."""
     with listening() as hook, start_server(parrot) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         project = load_project(make_project(tmp_path, hook))
@@ -207,7 +213,7 @@ async def test_a_credential_in_a_result_is_replaced_before_anybody_reads_it(
 def command(directory: Path, server: Server, *arguments: str) -> bytes:
     """Everything that `answerable ...` prints, on both channels: data first."""
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "ignore", "-m", "answerable", *arguments],
+        [sys.executable, "-m", "answerable", *arguments],
         cwd=directory,
         env=os.environ | {"OPENAI_BASE_URL": server.base_url, "PYTHONPATH": str(REPOSITORY / "src")},
         capture_output=True,
@@ -234,13 +240,19 @@ def test_no_credential_leaves_by_the_command_line(tmp_path: Path) -> None:
         lost = next(row["run"] for row in rows if row["outcome"] == "escalated")
         for form in ([], ["--json"], ["--packet"], ["--packet", "--json"]):
             found += leaks(f"show {form}", command(project, server, "show", lost, *form))
-        for run in (runs[0], runs[names.index("raised_as_config")], runs[names.index("refused")]):
-            found += leaks("show --json", command(project, server, "show", run, "--json"))
+        for name in ("raised_as_config", "refused"):
+            found += leaks(
+                f"show {name}", command(project, server, "show", runs[names.index(name)], "--json")
+            )
         found += leaks("replay", command(project, server, "replay", runs[0]))
-        found += leaks("head", command(project, server, "audit", "head", "--out", str(tmp_path / "head.json")))
+        found += leaks(
+            "head", command(project, server, "audit", "head", "--out", str(tmp_path / "head.json"))
+        )
         found += leaks("backup", command(project, server, "backup", str(tmp_path / "copy.db")))
         found += leaks("doctor", command(project, server, "doctor"))
-        found += leaks("verify", command(project, server, "audit", "verify", "--head", str(tmp_path / "head.json")))
+        found += leaks(
+            "verify", command(project, server, "audit", "verify", "--head", str(tmp_path / "head.json"))
+        )
     found += leaks_in(tmp_path)
 
     assert found == []

@@ -1,7 +1,7 @@
 """What it costs to import the package and to ask the command for help, and what neither pulls in.
 
-CPU time and not wall time is measured, of whole processes, beside a bare Python in turns; the least of several
-counts, since a busy machine can only add.
+CPU time and not wall time is measured, of whole processes, beside a bare Python in turns; the least of
+several counts, since a busy machine can only add.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ def cpu_s(code: str) -> float:
 
 @pytest.mark.parametrize(
     ("what", "code"),
-    [("import answerable", "import answerable"), ("answerable --help", HELP), ("answerable --version", VERSION)],
+    [
+        ("import answerable", "import answerable"),
+        ("answerable --help", HELP),
+        ("answerable --version", VERSION),
+    ],
 )
 def test_starting_is_cheap(what: str, code: str, capsys: pytest.CaptureFixture[str]) -> None:
     """At most 0.3 s of CPU time over bare Python."""
@@ -54,7 +58,11 @@ def test_starting_is_cheap(what: str, code: str, capsys: pytest.CaptureFixture[s
 def imported(code: str) -> set[str]:
     """The top-level modules that a Python holds after this code."""
     told = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"],
+        [
+            sys.executable,
+            "-c",
+            f"{code}\nimport sys\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))",
+        ],
         env={**os.environ, "PYTHONPATH": str(SOURCE)},
         capture_output=True,
         text=True,
@@ -65,10 +73,12 @@ def imported(code: str) -> set[str]:
 
 
 def test_the_core_imports_no_provider() -> None:
-    """Providers and their price table are an extra: neither the package nor the composition root touches them."""
+    """Providers and their prices are an extra: neither the package nor the composition root touches them."""
     found = imported("import answerable, answerable.project")
 
-    assert found.isdisjoint({"openai", "anthropic", "google", "pydantic_ai", "genai_prices", "httpx", "boto3"})
+    assert found.isdisjoint(
+        {"openai", "anthropic", "google", "pydantic_ai", "genai_prices", "httpx", "boto3"}
+    )
 
 
 def test_every_public_name_loads_without_a_provider() -> None:

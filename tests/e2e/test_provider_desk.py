@@ -1,4 +1,4 @@
-"""The refund desk over HTTP: the whole path from a ticket to a journal, with a server that behaves and misbehaves."""
+"""The refund desk over HTTP: from a ticket to a journal, with a server that behaves and one that does not."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from provider_desk import KEY, MODEL, TICKET, good_day, look, price, refund, work
+from tests.scenarios_provider.openai_server import Call, Reply, Server, Stall, Status, Tokens, start_server
 
 from answerable import Budget
 from answerable.journal.verify import verify_database
 from answerable.kernel import events
 from answerable.kernel.money import from_micros
 from answerable.models.port import ModelRequest
-from provider_desk import KEY, MODEL, TICKET, good_day, look, price, refund, work
-from tests.scenarios_provider.openai_server import Call, Reply, Server, Stall, Status, Tokens, start_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,12 +94,18 @@ def test_proper_calls_end_in_a_refund(serve: Any, tmp_path: Path) -> None:
 
 
 def test_usage_and_cost_are_what_the_server_said_times_the_price_table(serve: Any, tmp_path: Path) -> None:
-    """Tokens of each reply are the server's; each cost is theirs at the public price, cached input included."""
+    """Tokens are the server's; each cost is theirs at the public price, cached input included."""
     serve(*good_day())
     day = asyncio.run(work(tmp_path))
-    said = [Tokens(input=1200, output=21), Tokens(input=1400, output=63, cached=1152), Tokens(input=1533, output=12)]
+    said = [
+        Tokens(input=1200, output=21),
+        Tokens(input=1400, output=63, cached=1152),
+        Tokens(input=1533, output=12),
+    ]
 
-    assert [(event.tokens_in, event.tokens_out) for event in day.replies] == [(t.input, t.output) for t in said]
+    assert [(event.tokens_in, event.tokens_out) for event in day.replies] == [
+        (t.input, t.output) for t in said
+    ]
     assert [event.cost for event in day.replies] == [price(each) for each in said]
     assert all(event.table.startswith("genai-prices ") and not event.scripted for event in day.replies)
     assert day.outcome.cost_usd == from_micros(price(*said)) > 0
@@ -143,9 +149,11 @@ def test_bad_json_for_ever_goes_to_a_person(serve: Any, tmp_path: Path) -> None:
 
 
 def test_too_many_requests_waits_as_long_as_it_is_told(serve: Any, tmp_path: Path) -> None:
-    """429 with Retry-After: the next attempt comes after the pause, with an intent of its own, and is not billed."""
+    """429 with Retry-After: the next attempt, an intent of its own, comes after it; the first is free."""
     at: list[float] = []
-    answers: Iterator[Any] = iter([Status(code=429, message="slow down", headers={"retry-after": "1"}), *good_day()])
+    answers: Iterator[Any] = iter(
+        [Status(code=429, message="slow down", headers={"retry-after": "1"}), *good_day()]
+    )
 
     def answer(_: object) -> Any:
         at.append(time.monotonic())
@@ -164,7 +172,7 @@ def test_too_many_requests_waits_as_long_as_it_is_told(serve: Any, tmp_path: Pat
 
 
 def test_a_server_error_is_tried_again_and_counted_at_its_bound(serve: Any, tmp_path: Path) -> None:
-    """500 may have been billed: the attempt is counted as if all it had reserved was spent, then tried again."""
+    """500 may have been billed: the attempt counts as if all it had reserved was spent."""
     serve(Status(code=500), *good_day())
     day = asyncio.run(work(tmp_path))
 
@@ -189,7 +197,7 @@ def test_server_errors_for_ever_fail_the_run(serve: Any, tmp_path: Path) -> None
 def test_a_stalled_reply_is_given_up_and_tried_again(
     serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Silence is a timeout: the connection is closed, the attempt counted at its bound, and another one made."""
+    """Silence is a timeout: the connection is closed, the attempt counted at its bound, another one made."""
     monkeypatch.setitem(ModelRequest.__init__.__kwdefaults__, "timeout_s", 0.4)
     server = serve(Stall(), *good_day())
     day = asyncio.run(work(tmp_path))
@@ -223,7 +231,7 @@ def test_prose_instead_of_a_call_is_not_believed(serve: Any, tmp_path: Path) -> 
 
 
 def test_an_unknown_tool_is_told_which_there_are(serve: Any, tmp_path: Path) -> None:
-    """A tool that was made up is answered with the names of those there are, and not with tools it was not shown."""
+    """A made-up tool is answered with the names of those there are, and not with tools it was not shown."""
     server = serve(Call("pay_everybody", "{}"), look(), refund(), Reply("Done."))
     day = asyncio.run(work(tmp_path))
     (said,) = told(server, 1)
@@ -288,7 +296,7 @@ def test_money_that_is_gone_stops_before_the_next_attempt(serve: Any, tmp_path: 
     assert len(server.requests) == 1
 
 
-# --- the same through the command line ------------------------------------------------------------------------
+# --- the same through the command line ---------------------------------------------------------------
 
 
 def command(directory: Path, server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -316,7 +324,17 @@ def run_by_command(directory: Path, server: Server, model: str = MODEL) -> Any:
     tickets = directory / "today.jsonl"
     tickets.write_text(json.dumps(TICKET) + "\n", "utf-8")
     told = command(
-        directory, server, "run", str(DESK), "--dir", str(directory), "--input", str(tickets), "--model", model, "--json"
+        directory,
+        server,
+        "run",
+        str(DESK),
+        "--dir",
+        str(directory),
+        "--input",
+        str(tickets),
+        "--model",
+        model,
+        "--json",
     )
     assert told.returncode == 0, told.stderr
     assert KEY not in told.stdout + told.stderr
@@ -325,7 +343,11 @@ def run_by_command(directory: Path, server: Server, model: str = MODEL) -> Any:
 
 def test_run_by_command_succeeds_and_shows_what_it_cost(tmp_path: Path) -> None:
     """`answerable run --model` works a ticket over HTTP; `runs` and `show` tell the provider's cost."""
-    said = [Tokens(input=1200, output=21), Tokens(input=1400, output=63, cached=1152), Tokens(input=1533, output=12)]
+    said = [
+        Tokens(input=1200, output=21),
+        Tokens(input=1400, output=63, cached=1152),
+        Tokens(input=1533, output=12),
+    ]
     with start_server(good_day()) as server:
         summary = run_by_command(tmp_path, server)
         listed = json.loads(command(tmp_path, server, "runs", "--json").stdout)
@@ -340,7 +362,7 @@ def test_run_by_command_succeeds_and_shows_what_it_cost(tmp_path: Path) -> None:
 
 
 def test_run_by_command_with_an_unknown_price_asks_nobody(tmp_path: Path) -> None:
-    """`answerable run` with a model that has no price, under the desk's cap: escalated, and no request was sent."""
+    """`answerable run` with a model without a price, under the desk's cap: escalated, no request was sent."""
     with start_server(good_day()) as server:
         summary = run_by_command(tmp_path, server, "openai:house-model-of-nobody")
         requests = len(server.requests)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from workshop import Task, Vendor, healthy, make_agent, runtime_of, state_of
+from tests.engine.workshop import Task, Vendor, healthy, make_agent, runtime_of, state_of
 
 from answerable import (
     Arguments,

@@ -9,9 +9,9 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from event_values import ANY_EVENT, KINDS, events_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tests.property.event_values import ANY_EVENT, KINDS, events_of
 
 from answerable.kernel.encoding import INTEGER_MAX, NotEncodable, decode, encode_entry, encode_payload, scrub
 from answerable.kernel.events import from_json, to_json
@@ -19,7 +19,10 @@ from answerable.kernel.money import from_micros, plain, to_micros
 
 ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(-INTEGER_MAX, INTEGER_MAX), st.text(st.characters(codec="utf-8"), max_size=9)
+    st.none(),
+    st.booleans(),
+    st.integers(-INTEGER_MAX, INTEGER_MAX),
+    st.text(st.characters(codec="utf-8"), max_size=9),
 )
 KEYS = st.text(st.characters(codec="ascii"), max_size=5)
 
@@ -29,7 +32,9 @@ def nested(leaves: st.SearchStrategy[Any], keys: st.SearchStrategy[str] = KEYS) 
     return st.recursive(
         leaves,
         lambda inner: st.one_of(
-            st.lists(inner, max_size=3), st.lists(inner, max_size=3).map(tuple), st.dictionaries(keys, inner, max_size=3)
+            st.lists(inner, max_size=3),
+            st.lists(inner, max_size=3).map(tuple),
+            st.dictionaries(keys, inner, max_size=3),
         ),
         max_leaves=8,
     )
@@ -112,9 +117,11 @@ AMOUNTS = st.decimals(-9_000_000_000, 9_000_000_000, allow_nan=False, places=Non
 
 @given(AMOUNTS, st.sampled_from([3, 6, 28]))
 @settings(deadline=None)
-def test_money_is_rounded_up_exactly_whatever_the_precision_of_the_process(amount: Decimal, precision: int) -> None:
+def test_money_is_rounded_up_exactly_whatever_the_precision_of_the_process(
+    amount: Decimal, precision: int
+) -> None:
     """The reference is a fraction; the process may have lowered its precision."""
-    assume(-50 < amount.adjusted())
+    assume(amount.adjusted() > -50)
     with localcontext() as context:
         context.prec = precision
         micros = to_micros(amount)

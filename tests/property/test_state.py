@@ -21,7 +21,16 @@ CREATED = events.RunCreated(
 def decided(path: str, tool: str, cls: str) -> events.CallDecided:
     """A call that was allowed."""
     return events.CallDecided(
-        path=path, tool=tool, cls=cls, digest=D, verdict="allow", gate="policy", policy=D, labels={}, facts={}, totals={},
+        path=path,
+        tool=tool,
+        cls=cls,
+        digest=D,
+        verdict="allow",
+        gate="policy",
+        policy=D,
+        labels={},
+        facts={},
+        totals={},
         args=tool * 3,
     )
 
@@ -34,29 +43,55 @@ def runs(draw: st.DrawFn) -> list[tuple[int, list[Any]]]:
         path = f"{turn}.0"
         match draw(st.sampled_from(["model", "read", "write", "value", "park", "adopt"])):
             case "model":
-                steps.append(events.ModelIntended(path=path, attempt=1, model="m", kept=0, added=(D,), offer=D))
+                steps.append(
+                    events.ModelIntended(path=path, attempt=1, model="m", kept=0, added=(D,), offer=D)
+                )
                 cost = draw(st.one_of(st.none(), st.integers(0, 9)))
                 steps.append(
                     events.ModelEnded(
-                        path=path, attempt=1, state="replied", tokens_in=turn, tokens_out=1, table="t", scripted=True, cost=cost
+                        path=path,
+                        attempt=1,
+                        state="replied",
+                        tokens_in=turn,
+                        tokens_out=1,
+                        table="t",
+                        scripted=True,
+                        cost=cost,
                     )
                 )
             case "read":
                 steps.append(decided(path, "look", "read"))
                 steps.append(
-                    events.CallEnded(path=path, attempt=1, tool="look", state="done", via="send", cost=1, us=1, result=D)
+                    events.CallEnded(
+                        path=path, attempt=1, tool="look", state="done", via="send", cost=1, us=1, result=D
+                    )
                 )
             case "write":
                 steps.append(decided(path, "pay", "write"))
-                for attempt, state in enumerate(draw(st.lists(st.sampled_from(["unknown", "failed"]), max_size=2)) + ["done"], 1):
+                for attempt, state in enumerate(
+                    [*draw(st.lists(st.sampled_from(["unknown", "failed"]), max_size=2)), "done"], 1
+                ):
                     steps.append(
                         events.CallIntended(
-                            path=path, effect=path, attempt=attempt, tool="pay", mode="upsert", halt_epoch=0, send_by=0
+                            path=path,
+                            effect=path,
+                            attempt=attempt,
+                            tool="pay",
+                            mode="upsert",
+                            halt_epoch=0,
+                            send_by=0,
                         )
                     )
                     steps.append(
                         events.CallEnded(
-                            path=path, attempt=attempt, tool="pay", state=state, via="send", cost=0, us=1, effect=path
+                            path=path,
+                            attempt=attempt,
+                            tool="pay",
+                            state=state,
+                            via="send",
+                            cost=0,
+                            us=1,
+                            effect=path,
                         )
                     )
             case "value":

@@ -1,8 +1,8 @@
 """The program in the place of a model: it reads the request and the tools' answers, and picks the next call.
 
 It knows words, not tasks: names, zip codes, e-mail addresses, order numbers and the words for what is wanted.
-It never sees what the oracle did. What it cannot find out it does not make up: it hands over to a person. Whom
-it talks to and whose order it is, it does not ask itself: that is for the gates.
+It never sees what the oracle did. What it cannot find out it does not make up: it hands over to a person.
+Whom it talks to and whose order it is, it does not ask itself: that is for the gates.
 """
 
 from __future__ import annotations
@@ -40,12 +40,42 @@ _WRITTEN = re.compile(
 )
 _SUITE = re.compile(r"\b(?:Suite|Apt|Unit) \d+")
 _STATES = {
-    "New York": "NY", "Los Angeles": "CA", "Chicago": "IL", "Houston": "TX", "Phoenix": "AZ", "Philadelphia": "PA",
-    "San Antonio": "TX", "San Diego": "CA", "Dallas": "TX", "San Jose": "CA", "Austin": "TX", "Denver": "CO",
-    "Seattle": "WA", "Boston": "MA", "Texas": "TX", "California": "CA", "Florida": "FL", "Illinois": "IL",
-}  # fmt: skip
+    "New York": "NY",
+    "Los Angeles": "CA",
+    "Chicago": "IL",
+    "Houston": "TX",
+    "Phoenix": "AZ",
+    "Philadelphia": "PA",
+    "San Antonio": "TX",
+    "San Diego": "CA",
+    "Dallas": "TX",
+    "San Jose": "CA",
+    "Austin": "TX",
+    "Denver": "CO",
+    "Seattle": "WA",
+    "Boston": "MA",
+    "Texas": "TX",
+    "California": "CA",
+    "Florida": "FL",
+    "Illinois": "IL",
+}
 """A city, or a state's name, → the state as the shop writes it."""
-_NO_NAMES = {"You", "Your", "The", "San", "New", "Los", "Las", "Desk", "Air", "Tea", "Fort", "If", "For", "Big"}
+_NO_NAMES = {
+    "You",
+    "Your",
+    "The",
+    "San",
+    "New",
+    "Los",
+    "Las",
+    "Desk",
+    "Air",
+    "Tea",
+    "Fort",
+    "If",
+    "For",
+    "Big",
+}
 
 
 @dataclass(frozen=True)
@@ -149,7 +179,8 @@ def _look_up(view: View) -> Iterator[ToolCall]:
         for name, product, _ in _ITEM.findall(record):
             if _mentions(view.lower, name):
                 yield call("get_product_details", product_id=product)
-    if re.search(r"\bhow many\b|\boptions are available\b", view.lower):
+    asks_for_products = re.search(r"\b(how many|option|exchang|modif|cheapest)", view.lower)
+    if asks_for_products and not view.results("get_product"):
         yield call("list_all_product_types")
 
 
@@ -171,7 +202,9 @@ def _change(view: View) -> Iterator[ToolCall]:
             if address and _is_about(view, sentence, order):
                 yield call("modify_pending_order_address", order_id=order, **address)
         yield from _change_items(view, order, record)
-    for sentence in view.sentences("user address", "default address", "my address", "your address", "profile"):
+    for sentence in view.sentences(
+        "user address", "default address", "my address", "your address", "profile"
+    ):
         address = _new_address(view, sentence, "", but="")
         if address and view.user:
             yield call("modify_user_address", user_id=view.user, **address)
@@ -200,7 +233,14 @@ def _new_address(view: View, sentence: str, record: str, *, but: str) -> dict[st
 
 
 def _address(street: str, suite: str, city: str, state: str, zip_: str) -> dict[str, str]:
-    return {"address1": street, "address2": suite, "city": city, "state": state, "country": "USA", "zip": zip_}
+    return {
+        "address1": street,
+        "address2": suite,
+        "city": city,
+        "state": state,
+        "country": "USA",
+        "zip": zip_,
+    }
 
 
 def _change_items(view: View, order: str, record: str) -> Iterator[ToolCall]:

@@ -1,7 +1,7 @@
 """A recorded shop: tools built from recorded JSON Schemas, and answers served from recorded results.
 
-The data is tau2-bench's retail domain, with the calls of an oracle and what the shop answered. It is read from
-the folder that `ANSWERABLE_WORKLOADS` names and is never part of the project.
+The data is tau2-bench's retail domain, with the calls of an oracle and what the shop answered. It is read
+from the folder that `ANSWERABLE_WORKLOADS` names and is never part of the project.
 
 Each recorded conversation has a shop of its own. It answers from what was recorded in this conversation, then
 from what others read before anybody had changed anything: all of them begin with the same shop. A call that
@@ -24,9 +24,7 @@ from pydantic import BaseModel, Field
 
 from answerable import EffectKey, NotDone, Tool, fact, tool
 
-WORKLOADS = Path(
-    os.environ.get("ANSWERABLE_WORKLOADS") or Path(__file__).parents[3] / "shared" / "workloads"
-)
+WORKLOADS = Path(os.environ.get("ANSWERABLE_WORKLOADS") or Path(__file__).parents[3] / "shared" / "workloads")
 RETAIL = WORKLOADS / "tau2_retail.json"
 
 Step = dict[str, Any]
@@ -155,7 +153,9 @@ def build_tool(definition: dict[str, Any], *, mode: Literal["upsert", "native_ke
         return shop.answer(name, arguments, key)
 
     function_ = read if mode is None else write
-    injected: dict[str, Any] = {"shop": RecordedShop} if mode is None else {"key": EffectKey, "shop": RecordedShop}
+    injected: dict[str, Any] = (
+        {"shop": RecordedShop} if mode is None else {"key": EffectKey, "shop": RecordedShop}
+    )
     function_.__annotations__ = {**fields, **injected, "return": str}
     function_.__doc__ = function["description"]
     function_.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -1,8 +1,8 @@
-"""The desk on requests that nobody here wrote: recorded retail conversations, and what the gates made of them.
+"""A desk on requests that nobody here wrote: recorded retail conversations, and what the gates made of them.
 
 The recording cuts every answer off at 300 characters. So order numbers and most payment methods stay hidden
-from who only reads, the clerk can seldom act, and mostly it hands over. The figures are about the gates and the
-journal; they say nothing about how good a model is.
+from who only reads, the clerk can seldom act, and mostly it hands over. The figures are about the gates and
+the journal; they say nothing about how good a model is.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from pydantic import Field
+from tau2_clerk import HANDOVER, clerk
+from tau2_policy import make_policy
+from tau2_shop import RETAIL, Call, RecordedShop, Retail, build_tool, canonical, load_retail
 
 from answerable import Agent, Arguments, Budget, Text, ToolFailed, open_runtime
 from answerable.gates.approval import Approver
@@ -27,21 +30,14 @@ from answerable.kernel.ids import run_stream
 from answerable.models.scripted import ScriptedModel
 from answerable.project import bundle_of
 
-from tau2_clerk import HANDOVER, clerk
-from tau2_policy import make_policy
-from tau2_shop import RETAIL, Call, RecordedShop, Retail, build_tool, canonical, load_retail
-
 if TYPE_CHECKING:
     from pathlib import Path
 
     from answerable import Outcome, Run, Runtime
 
-pytestmark = [
-    pytest.mark.skipif(
-        not RETAIL.is_file(), reason=f"no recorded retail workload at {RETAIL} (set ANSWERABLE_WORKLOADS)"
-    ),
-    pytest.mark.xdist_group("tau2"),
-]
+pytestmark = pytest.mark.skipif(
+    not RETAIL.is_file(), reason=f"no recorded retail workload at {RETAIL} (set ANSWERABLE_WORKLOADS)"
+)
 
 NAME = "retail-desk"
 READ_ONLY = {"calculate", "list_all_product_types"}
@@ -167,41 +163,33 @@ def retail() -> Retail:
     return load_retail()
 
 
-@pytest.fixture(scope="module")
-def report(retail: Retail, tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """The clerk on every request."""
-    journal = tmp_path_factory.mktemp("tau2") / "retail.db"
-    return asyncio.run(run_all(retail, make_desk(retail), journal))
+def test_every_request_is_worked_on_within_the_rules(
+    retail: Retail, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nine in ten runs make two tool calls or more, none fails or is left open, and no effect lacks a permit.
 
-
-def test_every_request_is_worked_on(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nine in ten runs make two tool calls or more, none fails, none is left open."""
+    Every write that reached a shop was decided, agreed to and intended before; the shops' own books say the
+    same; and the independent reader finds nothing wrong in the journal.
+    """
+    report = asyncio.run(run_all(retail, make_desk(retail), tmp_path / "retail.db"))
     with capsys.disabled():
         print(table(report, "the clerk"))
     calls = [len(done.ended) for done in report.runs]
 
     assert len(report.runs) == 114
     assert sum(count >= 2 for count in calls) >= 0.9 * len(calls)
-    assert not [done.trace["id"] for done in report.runs if done.outcome.name in (None, "failed", "abandoned")]
+    assert not [
+        done.trace["id"] for done in report.runs if done.outcome.name in (None, "failed", "abandoned")
+    ]
     assert report.seconds < 60
-
-
-def test_no_effect_without_a_permit(report: Report) -> None:
-    """Every write that reached a shop was decided, agreed to and intended before; the shops' books say the same."""
     check_permits(report)
-
-
-def test_the_journal_verifies(report: Report) -> None:
-    """The independent reader finds nothing wrong in the journal of all the runs."""
-    found = verify_database(report.journal)
-
-    assert found.findings == ()
+    assert verify_database(report.journal).findings == ()
 
 
 def test_what_the_oracle_did_passes_the_same_gates(
     retail: Retail, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the oracle in the model's place nothing fails, and a write is refused only by a rule that says why."""
+    """With the oracle in the model's place nothing fails; a write is refused only by a rule that says why."""
     ORACLE.update({trace["id"]: trace["steps"] for trace in retail.traces})
     agent = make_desk(retail, program=oracle_steps, budget=Budget(tool_calls=60, model_calls=1))
     report = asyncio.run(run_all(retail, agent, tmp_path / "oracle.db"))
@@ -210,7 +198,9 @@ def test_what_the_oracle_did_passes_the_same_gates(
 
     check_permits(report)
     assert verify_database(report.journal).findings == ()
-    assert not [done.trace["id"] for done in report.runs if done.outcome.name in (None, "failed", "abandoned")]
+    assert not [
+        done.trace["id"] for done in report.runs if done.outcome.name in (None, "failed", "abandoned")
+    ]
     refused = Counter(done.outcome.rules for done in report.runs if done.outcome.name == "escalated")
     assert {rule for rules in refused for rule in rules} <= {
         "authenticate-first",
@@ -290,7 +280,9 @@ def _kind(call: Call) -> str:
 
 def test_a_recorded_schema_becomes_a_strict_tool(retail: Retail) -> None:
     """What a definition does not name, types otherwise or requires is refused, by the tool built from it."""
-    definition = next(d for d in retail.definitions if d["function"]["name"] == "return_delivered_order_items")
+    definition = next(
+        d for d in retail.definitions if d["function"]["name"] == "return_delivered_order_items"
+    )
     spec = build_tool(definition, mode="upsert").spec
     good = {"order_id": "#W1", "item_ids": ["1"], "payment_method_id": "paypal_1"}
 

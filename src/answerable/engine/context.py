@@ -48,6 +48,8 @@ class Context:
     is_stopping: Callable[[], bool]
     facts: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
     """Facts read so far: key → (when, ref)."""
+    asked: list[str] = field(default_factory=list[str])
+    """Refs of the messages that the run's code last sent to a model, this time."""
     sealed: dict[int, tuple[Message, str]] = field(default_factory=dict[int, "tuple[Message, str]"])
     """Messages that have a ref already, by identity."""
 

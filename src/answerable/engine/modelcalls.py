@@ -49,7 +49,9 @@ async def ask(
     state = ctx.recorder.state
     step = state.models.get(str(path))
     if step is not None:
-        _check_same(ctx, path, step.intent, refs, offer)
+        _check_same(ctx, path, step.first, refs, offer)
+    ctx.asked = refs
+    if step is not None:
         if step.ended is not None and step.ended.state == "replied":
             assert step.ended.reply is not None
             return reply_from(await ctx.recorder.content(step.ended.reply), step.ended)
@@ -237,8 +239,8 @@ def _check_same(
     ctx: Context, path: StepPath, intent: events.ModelIntended, refs: list[str], offer: str
 ) -> None:
     """A driven run that is called again must ask the model what it asked before."""
-    added = tuple(refs[intent.kept :])
-    if added != intent.added or offer != intent.offer:
+    before = [*ctx.asked[: intent.kept], *intent.added]
+    if before != refs or offer != intent.offer:
         what = "other tools" if offer != intent.offer else "other messages"
         raise RunDiverged(
             f"at step {path} the run sends {what} than its journal says",

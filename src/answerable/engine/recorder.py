@@ -13,8 +13,9 @@ from answerable.errors import JournalError
 from answerable.journal.store import Append, Payload
 from answerable.kernel.encoding import NotEncodable, decode, encode_payload, keyed_digest
 from answerable.kernel.entry import EMPTY, Entry, Head, make_entry
+from answerable.kernel.events import RunAdopted
 from answerable.kernel.ids import PayloadRef, RunId, inbox_stream, run_stream
-from answerable.kernel.state import RunState, apply_event, extend
+from answerable.kernel.state import RunState, apply_event, extend, pass_time
 
 if TYPE_CHECKING:
     from answerable.engine.ports import Ports
@@ -183,7 +184,7 @@ class Recorder:
                 raise
             self._was_let_go = True
         self.head = entry.head
-        self.state.last_at = entry.time
+        pass_time(self.state, entry.time, is_owned=not isinstance(events[-1], RunAdopted))
         for payload in payloads:
             self._payloads.pop(payload.ref, None)
             self._written.add(payload.ref)

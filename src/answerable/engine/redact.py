@@ -1,15 +1,15 @@
 """Takes known credentials out of what tools say, before anybody reads or keeps it.
 
-A tool should not return or raise its credential. Where one does, the credential is replaced, and what is left
-is what everybody gets: the journal, the model, the run's code. What cannot be recognised is a credential that a
-tool has cut, encrypted or encoded in a way of its own; those who write tools must not do that.
+A tool should not return or raise its credential. Where one does, the credential is replaced, and what is
+left is what everybody gets: the journal, the model, the run's code. What cannot be recognised is a credential
+that a tool has cut, encrypted or encoded in a way of its own, and what it prints by itself.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, quote_plus
 
 from answerable.kernel.encoding import scrub
@@ -23,7 +23,7 @@ MARK = "***"
 SECRET_CHARS_MIN = 4
 """A shorter value is no credential, and would be found by accident in everything."""
 _CUT = re.compile(r"input_value=[^\n]*?\.\.\.[^\n]*?, input_type=")
-"""Where Pydantic quotes the beginning and the end of a long value: half a credential would not be recognised."""
+"""Pydantic quotes the beginning and the end of a long value: half a credential would not be recognised."""
 
 
 class Redactor:
@@ -54,9 +54,10 @@ class Redactor:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return {self.value(key): self.value(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+            named = cast("dict[Any, Any]", value)
+            return {self.value(key): self.value(item) for key, item in named.items()}
         if isinstance(value, list):
-            return [self.value(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+            return [self.value(item) for item in cast("list[Any]", value)]
         return value
 
 

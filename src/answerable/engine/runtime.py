@@ -173,9 +173,9 @@ class Runtime:
     async def _accept(self, batch: list[Append]) -> None:
         try:
             await self.store.append(*batch)
-        except JournalConflict:
+        except (JournalConflict, JournalFenced):
             for append in batch:  # another process accepted one of them: then that one is its run
-                with contextlib.suppress(JournalConflict):
+                with contextlib.suppress(JournalConflict, JournalFenced):
                     await self.store.append(append)
 
     def _task(self, agent: Agent, task: object, index: int) -> BaseModel:

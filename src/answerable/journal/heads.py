@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from answerable.errors import ConfigError, JournalBehindHead
-from answerable.journal.sqlite.files import write_private
+from answerable.journal.sqlite.files import publish_private, write_private
 from answerable.journal.store import Append
 from answerable.kernel.encoding import sha256_hex
 from answerable.kernel.events import DiscontinuityAccepted, HeadExported
@@ -59,7 +59,7 @@ def signing_key(journal: Path, entropy: Callable[[int], bytes]) -> SigningKey:
     """The journal's signing key; made, with mode 0600, where there is no journal yet and no key."""
     path = key_path(journal)
     if not path.exists() and journal.parent.is_dir():
-        write_private(path, base64.b64encode(entropy(32)) + b"\n")
+        publish_private(path, base64.b64encode(entropy(32)) + b"\n")
     try:
         raw = base64.b64decode(path.read_bytes().strip(), validate=True)
         return SigningKey(Ed25519PrivateKey.from_private_bytes(raw))

@@ -54,6 +54,8 @@ class ModelStep:
     """One model call: its attempts, and the last outcome."""
 
     intent: ModelIntended
+    first: ModelIntended
+    """The intent of the first attempt: it says what was asked; later ones only that it was the same."""
     ended: ModelEnded | None = None
 
 
@@ -155,15 +157,19 @@ def extend(state: RunState, entry: Entry, inbox: Sequence[Entry] = ()) -> None:
         apply_event(state, event, entry.time, inbox)
 
 
+def pass_time(state: RunState, at: int, *, is_owned: bool = True) -> None:
+    """Let time go by until `at`. It counts as work unless the run waits, has ended, or was nobody's until then."""
+    if is_owned and state.epoch and state.parked is None and state.ended is None:
+        state.spent.active_us += max(0, at - state.last_at)
+    state.last_at = max(at, state.last_at)
+
+
 def apply_event(state: RunState, event: Event, at: int, inbox: Sequence[Entry] = ()) -> None:
     """Take one more event in, recorded at `at` (microseconds of UTC).
 
     Raises `IllegalEvent` where it cannot follow what came before it.
     """
-    is_at_work = state.epoch and state.parked is None and state.ended is None
-    if is_at_work and not isinstance(event, RunAdopted):  # before it was adopted nobody worked on it
-        state.spent.active_us += max(0, at - state.last_at)
-    state.last_at = max(at, state.last_at)
+    pass_time(state, at, is_owned=not isinstance(event, RunAdopted))
     if (state.created is None) is not isinstance(event, RunCreated):
         message = f"`{type(event).__name__}` cannot stand here"
         raise IllegalEvent(message)
@@ -187,7 +193,8 @@ def apply_event(state: RunState, event: Event, at: int, inbox: Sequence[Entry] =
         case ValueTaken():
             state.values[event.path] = event
         case ModelIntended():
-            state.models[event.path] = ModelStep(intent=event)
+            known = state.models.get(event.path)
+            state.models[event.path] = ModelStep(intent=event, first=known.first if known else event)
             del state.messages[event.kept :]
             state.messages.extend(event.added)
         case ModelEnded():

@@ -35,7 +35,7 @@ def say(text: str) -> ModelReply:
     return ModelReply(text=text, finish_reason="stop")
 
 
-def call(name: str, **arguments: object) -> ToolCall:
+def call(name: str, /, **arguments: object) -> ToolCall:
     """One proposed call. The host gives it an id."""
     return ToolCall(id="", name=name, arguments=orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS).decode())
 

@@ -138,14 +138,14 @@ def leaves(annotation: Any) -> Iterator[Any]:
 
 
 def accepts(info: FieldInfo, value: object) -> bool:
-    """Whether a strict field as `info` describes it takes `value` as it is."""
+    """Whether a strict field as `info` describes it takes `value`, and as it is."""
     annotation: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
     probe: type[BaseModel] = create_model("probe", __base__=Arguments, value=(annotation, ...))
     try:
-        probe.model_validate({"value": value})
+        taken = probe.model_validate({"value": value})
+        return bool(getattr(taken, "value", None) == value)
     except Exception:  # noqa: BLE001 - a tool's own validator may raise anything; it did not say yes
         return False
-    return True
 
 
 def _behind(annotation: Any) -> Any:

@@ -86,7 +86,8 @@ def raised_as_config(*, token: Secret) -> str:
 @tool(effect="read", retry=ONCE)
 def raised_as_failed(*, token: Secret) -> str:
     """A failure as tools should say it, with too much in it."""
-    raise ToolFailed(f"refused {token.reveal()}", failure=token.reveal(), hint=token.reveal())  # type: ignore[arg-type]
+    clear: Any = token.reveal()
+    raise ToolFailed(f"refused {clear}", failure=clear, hint=clear)
 
 
 @tool(mode="at_most_once", retry=ONCE)

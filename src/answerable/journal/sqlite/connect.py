@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import sqlite3
 from contextlib import contextmanager
 from importlib.resources import files
@@ -53,6 +54,14 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError:
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return JournalError(f"the journal `{path}` cannot be opened for writing: {text}", hint="check the path and its mode")
     return JournalError(f"the journal `{path}` failed: {text}", hint="`answerable doctor` looks closer")
+
+
+def translate_file(error: OSError, path: Path) -> JournalError:
+    """Our error for a file beside the database that cannot be written."""
+    text = f"large content of the journal `{path}` cannot be written: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return JournalFull(text, hint="free some disk, then resume")
+    return JournalError(text, hint=f"check `{path}.blobs` and its mode; nothing was written")
 
 
 def connect(path: Path, *, synchronous: str, read_only: bool = False) -> sqlite3.Connection:

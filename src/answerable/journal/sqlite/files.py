@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import threading
 from pathlib import Path
 
 PRIVATE = 0o600
@@ -24,6 +25,19 @@ def write_private(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
+    sync_folder(path.parent)
+
+
+def publish_private(path: Path, content: bytes) -> None:
+    """As `write_private`, but the first to do it wins: a file that is there stays as it is."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.new")
+    write_private(aside, content)
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        pass
+    finally:
+        aside.unlink()
     sync_folder(path.parent)
 
 
@@ -51,7 +65,7 @@ class OwnerLock:
             descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, PRIVATE)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             # A sweep may have removed the file between the open and the lock: then the lock proves nothing.
-            if self._path.exists() and self._path.stat().st_ino == os.fstat(descriptor).st_ino:
+            if _is_file(self._path, descriptor):
                 self._descriptor = descriptor
             else:
                 os.close(descriptor)
@@ -63,6 +77,14 @@ class OwnerLock:
                 self._path.unlink()
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _is_file(path: Path, descriptor: int) -> bool:
+    """Whether the open file is the one that has this name now."""
+    try:
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def is_alive(folder: Path, owner: str) -> bool:
@@ -83,6 +105,16 @@ def is_alive(folder: Path, owner: str) -> bool:
 def sweep(folder: Path) -> None:
     """Remove the lock files of dead owners."""
     for path in folder.glob("*.lock") if folder.exists() else ():
-        if not is_alive(folder, path.stem):
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Removed while we hold it: an owner that was waiting for it sees that its file is gone, and makes another.
+            if _is_file(path, descriptor):
+                path.unlink(missing_ok=True)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(descriptor)

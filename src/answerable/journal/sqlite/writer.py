@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from answerable.errors import AnswerableError, JournalConflict, JournalError, JournalFenced
-from answerable.journal.sqlite.connect import connect, translate
+from answerable.journal.sqlite.connect import connect, translate, translate_file
 from answerable.journal.sqlite.project import project
 from answerable.kernel.encoding import NotEncodable
 from answerable.kernel.entry import EMPTY, Entry, Head, make_entry
@@ -105,7 +105,7 @@ class Writer:
                     answers.append(self._append_all(appends))
             except (AnswerableError, NotEncodable) as refused:
                 self._rollback()
-                answers = [refused]
+                answers = [refused] if len(jobs) == 1 else []  # it is the answer to one of them only
                 if len(jobs) > 1:
                     answers = self._each_alone(jobs)
             if self._db.in_transaction:
@@ -113,6 +113,9 @@ class Writer:
         except sqlite3.Error as error:
             self._rollback()
             answers = [self._after_failure(error, answer) for answer in self._padded(answers, len(jobs))]
+        except OSError as error:  # content that has a file of its own
+            self._rollback()
+            answers = [translate_file(error, self._path)] * len(jobs)
         except BaseException as error:  # noqa: BLE001 - the callers must hear of it, whatever it was
             self._rollback()
             answers = [error] * len(jobs)
@@ -123,8 +126,9 @@ class Writer:
             loop.call_soon_threadsafe(_settle, those)
 
     def _each_alone(self, jobs: list[Job]) -> list[tuple[Entry, ...] | BaseException]:
-        """All again after a refusal, each append in a savepoint. They are not there from the start because
-        they cost every page twice, and refusals are rare.
+        """All again after a refusal, each append in a savepoint.
+
+        They are not there from the start because they cost every page twice, and refusals are rare.
         """
         self._db.execute("BEGIN IMMEDIATE")
         return [self._try(appends) for appends, _, _ in jobs]

@@ -29,7 +29,9 @@ def altered(entry: Entry, **members: Any) -> Entry:
 def test_entries_follow_each_other_and_come_back_from_their_rows() -> None:
     """Sequence, hash and time go on from the head before."""
     first = make_entry("tenant/default", EMPTY, 0, 50, [RAISED])
-    second = make_entry("tenant/default", first.head, 0, 40, [HaltLifted(scope="all", epoch=2, by="ann", reason="ok")])
+    second = make_entry(
+        "tenant/default", first.head, 0, 40, [HaltLifted(scope="all", epoch=2, by="ann", reason="ok")]
+    )
     assert (first.seq, first.prev, first.time) == (1, ZERO_HASH, 50)
     assert (second.seq, second.prev) == (2, first.hash)
     assert second.time == 50, "the clock went backwards, the journal does not"
@@ -55,7 +57,8 @@ def test_an_edited_body_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "members", [{"v": 2}, {"epoch": "1"}, {"epoch": True}, {"events": {}}, {"events": None}, {"extra": 1}, {"seq": "1"}]
+    "members",
+    [{"v": 2}, {"epoch": "1"}, {"epoch": True}, {"events": {}}, {"events": None}, {"extra": 1}, {"seq": "1"}],
 )
 def test_a_body_of_another_form_is_refused(members: dict[str, Any]) -> None:
     """A later format, an unknown member, a wrong type: never guessed at."""
@@ -92,4 +95,6 @@ def test_an_event_that_is_not_known_to_the_letter_is_refused(event: object, why:
 
 def test_an_event_needs_nothing_but_its_fields() -> None:
     """The smallest round trip."""
-    assert from_json({"type": "ReleaseSeen", "release": "r", "agent": "a"}) == ReleaseSeen(release="r", agent="a")
+    assert from_json({"type": "ReleaseSeen", "release": "r", "agent": "a"}) == ReleaseSeen(
+        release="r", agent="a"
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -18,14 +17,34 @@ CREATED = events.RunCreated(
 )
 ADOPTED = events.RunAdopted(epoch=1, owner="w1", cause="start", limits=(("run:r", "money", 5),))
 DECIDED = events.CallDecided(
-    path="1.0", tool="pay", cls="write", digest=D, verdict="allow", gate="policy", policy=D, labels={}, facts={}, totals={},
+    path="1.0",
+    tool="pay",
+    cls="write",
+    digest=D,
+    verdict="allow",
+    gate="policy",
+    policy=D,
+    labels={},
+    facts={},
+    totals={},
     args="args",
 )
 INTENT = events.CallIntended(
-    path="1.0", effect="e1", attempt=1, tool="pay", mode="upsert", halt_epoch=0, send_by=9, reserve=(("run:r", "money", 5, 9),)
+    path="1.0",
+    effect="e1",
+    attempt=1,
+    tool="pay",
+    mode="upsert",
+    halt_epoch=0,
+    send_by=9,
+    reserve=(("run:r", "money", 5, 9),),
 )
-ENDED = events.CallEnded(path="1.0", attempt=1, tool="pay", state="done", via="send", cost=3, us=1, effect="e1", result="res")
-ASKED = events.ApprovalRequested(path="1.0", request="apr_1", digest=D, needs=(("r", ("lead",), 1),), expires=9, preview=D)
+ENDED = events.CallEnded(
+    path="1.0", attempt=1, tool="pay", state="done", via="send", cost=3, us=1, effect="e1", result="res"
+)
+ASKED = events.ApprovalRequested(
+    path="1.0", request="apr_1", digest=D, needs=(("r", ("lead",), 1),), expires=9, preview=D
+)
 MODEL = events.ModelIntended(path="0.0", attempt=1, model="m", kept=0, added=("m1", "m2"), offer=D)
 REPLIED = events.ModelEnded(
     path="0.0", attempt=1, state="replied", tokens_in=3, tokens_out=4, table="t", scripted=False, cost=10
@@ -63,7 +82,13 @@ def test_a_run_is_created_then_running_then_waiting_then_running_then_ended() ->
         apply_event(state, event, 7)
         names.append(state.name)
     assert names == ["created", "running", "waiting", "running", "ended"]
-    assert (state.epoch, state.owner, state.created_at, state.started_at, state.ended_at) == (2, "w2", 7, 7, 7)
+    assert (state.epoch, state.owner, state.created_at, state.started_at, state.ended_at) == (
+        2,
+        "w2",
+        7,
+        7,
+        7,
+    )
     assert state.limits == ADOPTED.limits
 
 
@@ -78,7 +103,16 @@ def test_nothing_stands_before_the_creation_and_nothing_is_created_twice() -> No
 @pytest.mark.parametrize(
     "event",
     [
-        events.ApprovalGiven(request="a", verdict="grant", approver="ann", digest=D, rules=(), expires=1, nonce="n", signature="s"),
+        events.ApprovalGiven(
+            request="a",
+            verdict="grant",
+            approver="ann",
+            digest=D,
+            rules=(),
+            expires=1,
+            nonce="n",
+            signature="s",
+        ),
         events.EffectReported(effect="e", state="done", by="ann"),
         events.JournalCreated(journal="j", key="k", format=1),
         events.HaltRaised(scope="all", epoch=1, by="ann", reason=""),
@@ -97,11 +131,12 @@ def test_the_events_of_other_streams_are_refused(event: Event) -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [ASKED, events.ApprovalSettled(path="1.0", request="apr_1", state="granted"), INTENT, ENDED, REPLIED]
+    "event",
+    [ASKED, events.ApprovalSettled(path="1.0", request="apr_1", state="granted"), INTENT, ENDED, REPLIED],
 )
 def test_what_has_no_beginning_is_refused(event: Event) -> None:
     """No intent without a decision, no end without an intent."""
-    with pytest.raises(IllegalEvent, match="nothing was decided|no model call"):
+    with pytest.raises(IllegalEvent, match=r"nothing was decided|no model call"):
         run(event)
 
 
@@ -126,17 +161,29 @@ def test_one_call_is_one_record_however_often_it_ended() -> None:
     other = replace(DECIDED, path="0.0", cls="read")
     same = replace(ENDED, path="0.0", state="unknown", result=None, effect=None)
     state = run(
-        other, same, replace(DECIDED, cls="read"), replace(ENDED, state="unknown", result=None, effect=None),
-        replace(DECIDED, path="2.0", tool="look"), replace(ENDED, path="2.0", tool="look"), ENDED,
+        other,
+        same,
+        replace(DECIDED, cls="read"),
+        replace(ENDED, state="unknown", result=None, effect=None),
+        replace(DECIDED, path="2.0", tool="look"),
+        replace(ENDED, path="2.0", tool="look"),
+        ENDED,
     )
-    assert [(record.tool, record.state) for record in state.history] == [("pay", "unknown"), ("look", "done"), ("pay", "done")]
+    assert [(record.tool, record.state) for record in state.history] == [
+        ("pay", "unknown"),
+        ("look", "done"),
+        ("pay", "done"),
+    ]
 
 
 def test_a_record_that_loops_are_looked_for_in_is_bounded() -> None:
     """A run of thousands of steps does not carry them all."""
     log: list[Event] = []
     for turn in range(HISTORY + 5):
-        log += [replace(DECIDED, path=f"{turn}.0", cls="read"), replace(ENDED, path=f"{turn}.0", effect=None, result=f"r{turn}")]
+        log += [
+            replace(DECIDED, path=f"{turn}.0", cls="read"),
+            replace(ENDED, path=f"{turn}.0", effect=None, result=f"r{turn}"),
+        ]
     state = run(*log, replace(ENDED, path="0.0", effect=None))
     assert len(state.history) == HISTORY
     assert state.sources == ["pay"], "each source once"
@@ -144,7 +191,10 @@ def test_a_record_that_loops_are_looked_for_in_is_bounded() -> None:
 
 def test_a_failed_call_is_recorded_by_its_failure() -> None:
     """And the run has read nothing from it."""
-    state = run(replace(DECIDED, args=None), replace(ENDED, state="failed", result=None, failure="timeout", effect=None))
+    state = run(
+        replace(DECIDED, args=None),
+        replace(ENDED, state="failed", result=None, failure="timeout", effect=None),
+    )
     assert (state.history[0].args, state.history[0].result, state.sources) == ("", "timeout", [])
 
 
@@ -159,7 +209,13 @@ def test_money_and_tokens_are_what_was_settled_else_what_was_used() -> None:
     """The run's own budget counts, not that of the agent's day; an unknown price makes the cost unknown."""
     assert run(MODEL, REPLIED).spent.tokens == 7
     settled = replace(
-        REPLIED, cost=None, settle=(("agent:desk:2026-01-01", "tokens", 9, 1), ("run:r", "tokens", 9, 8), ("run:r", "money", 9, 6))
+        REPLIED,
+        cost=None,
+        settle=(
+            ("agent:desk:2026-01-01", "tokens", 9, 1),
+            ("run:r", "tokens", 9, 8),
+            ("run:r", "money", 9, 6),
+        ),
     )
     spent = run(MODEL, settled).spent
     assert (spent.tokens, spent.money, spent.is_cost_known, spent.model_calls) == (8, 6, False, 1)
@@ -208,7 +264,14 @@ def test_a_clock_that_goes_backwards_takes_nothing_away() -> None:
 
 
 GIVEN = events.ApprovalGiven(
-    request="apr_1", verdict="grant", approver="ann", digest=D, rules=("r",), expires=9, nonce="n", signature="s"
+    request="apr_1",
+    verdict="grant",
+    approver="ann",
+    digest=D,
+    rules=("r",),
+    expires=9,
+    nonce="n",
+    signature="s",
 )
 REPORTED = events.EffectReported(effect="e1", state="done", by="ann")
 

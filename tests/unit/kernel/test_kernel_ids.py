@@ -11,7 +11,9 @@ import pytest
 from answerable.kernel import ids
 from answerable.kernel.encoding import encode_payload, keyed_digest
 
-VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[3] / "spec/vectors/effects.json").read_text("utf-8"))
+VECTORS: dict[str, Any] = json.loads(
+    (Path(__file__).parents[3] / "spec/vectors/effects.json").read_text("utf-8")
+)
 SUBJECT_KEY, TENANT_KEY = bytes.fromhex(VECTORS["subject_key"]), bytes.fromhex(VECTORS["tenant_key"])
 
 
@@ -52,7 +54,9 @@ def test_a_total_has_the_key_of_the_specification(vector: dict[str, Any]) -> Non
     assert ids.total_key(TENANT_KEY, vector["name"], vector["target"], vector["period"]) == vector["total"]
 
 
-@pytest.mark.parametrize("text", ["", "1", "1.", ".1", "1.2.3", "01.0", "1.00", "-1.0", "1.-1", " 1.0", "1.0\n", "１.０", "1_0.0"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "1.", ".1", "1.2.3", "01.0", "1.00", "-1.0", "1.-1", " 1.0", "1.0\n", "１.０", "1_0.0"]
+)
 def test_a_path_has_one_spelling(text: str) -> None:
     """Anything else than TURN.INDEX is refused, also what Python would read as an integer."""
     with pytest.raises(ValueError, match="no path"):

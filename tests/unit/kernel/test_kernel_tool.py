@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from answerable.kernel.tool import EffectClass, Impact, TemplateError, ToolSpec, Total, UpTo, WriteMode, holes, look_up, render
+from answerable.kernel.tool import (
+    EffectClass,
+    Impact,
+    TemplateError,
+    ToolSpec,
+    Total,
+    UpTo,
+    WriteMode,
+    holes,
+    look_up,
+    render,
+)
 
 
 class Size(StrEnum):
@@ -64,7 +75,9 @@ def test_only_plain_values_can_name_a_target(template: str) -> None:
         render(template, VALUES)
 
 
-@pytest.mark.parametrize("path", ["other", "order.ttl", "map.deep.other", "number.x", "none.x", "map.deep.er.x"])
+@pytest.mark.parametrize(
+    "path", ["other", "order.ttl", "map.deep.other", "number.x", "none.x", "map.deep.er.x"]
+)
 def test_what_is_not_there_is_an_error_and_not_an_empty_text(path: str) -> None:
     """An empty target would be one target for everything."""
     with pytest.raises(TemplateError, match="not among"):
@@ -85,7 +98,12 @@ class Given(BaseModel):
 def make(**changes: Any) -> ToolSpec:
     """A tool with as little said as possible."""
     spec = ToolSpec(
-        name="t", description="d", effect_class=EffectClass.WRITE, mode=WriteMode.UPSERT, arguments=Given, result=TypeAdapter(str)
+        name="t",
+        description="d",
+        effect_class=EffectClass.WRITE,
+        mode=WriteMode.UPSERT,
+        arguments=Given,
+        result=TypeAdapter(str),
     )
     return replace(spec, **changes)
 
