@@ -25,6 +25,7 @@ from answerable.journal.sqlite import SqliteJournal, connect, files
 from answerable.journal.sqlite.files import OwnerLock, is_alive, sweep
 from answerable.journal.store import Append, Payload
 from answerable.journal.verify import verify_database
+from answerable.kernel.entry import EMPTY
 from answerable.testing import fixed_entropy
 from answerable.testing.store_events import seen
 from tests.engine.workshop import Task, Vendor, healthy, make_agent, runtime_of
@@ -126,7 +127,7 @@ def test_a_process_that_may_not_write_more_loses_nothing(tmp_path: Path) -> None
         except BaseException:
             import traceback  # noqa: PLC0415
 
-            (tmp_path / "error").write_text("") if False else traceback.print_exc()
+            traceback.print_exc()
             os._exit(1)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
@@ -330,6 +331,45 @@ async def test_a_commit_whose_reply_was_lost_is_read_back(
             there = await store.entries(append.stream)
             assert there == ([] if isinstance(answer, BaseException) else list(answer))
         assert any(isinstance(answer, JournalError) for answer in answers) is not carries_out
+    finally:
+        await store.close()
+
+
+async def test_a_refusal_is_never_told_to_another(tmp_path: Path) -> None:
+    """Where a shared commit fails after one append was refused, the others hear of the failure, not of the refusal."""
+    store = await open_store(tmp_path / "journal.db", "group")
+    try:
+        (first,) = await store.append(
+            Append(stream="agent/a0", events=(seen("a" * 64),), expect=None, epoch=0, now=1)
+        )
+
+        class Dying(Shaky):
+            begun = 0
+
+            def execute(self, statement: str, *more: Any) -> Any:
+                if statement == "BEGIN IMMEDIATE":
+                    self.begun += 1
+                    if self.begun == 3:
+                        raise sqlite3.OperationalError("the disk has gone away")
+                return self._db.execute(statement, *more)
+
+        with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            store._writer._db = Dying(store._writer._db, carries_out=False)  # type: ignore[assignment]
+            blocked = asyncio.ensure_future(
+                store.append(Append(stream="agent/b", events=(seen("a" * 64),), expect=None, epoch=0, now=1))
+            )
+            await asyncio.sleep(0.05)
+            good = Append(stream="agent/c", events=(seen("a" * 64),), expect=None, epoch=0, now=1)
+            stale = Append(stream="agent/a0", events=(seen("b" * 64),), expect=EMPTY, epoch=0, now=1)
+            both = [asyncio.ensure_future(store.append(each)) for each in (good, stale)]
+            await asyncio.sleep(0.05)
+            other.execute("ROLLBACK")
+            await blocked
+            answers = await asyncio.gather(*both, return_exceptions=True)
+        assert "the disk has gone away" in str(answers[0])
+        assert await store.entries("agent/c") == []
+        assert await store.head("agent/a0") == first.head
     finally:
         await store.close()
 

@@ -28,7 +28,7 @@ from answerable.errors import JournalError
 from answerable.journal.verify import verify_database
 from answerable.kernel import events
 from answerable.testing import FakeClock, Fault, FaultyStore
-from tests.engine.workshop import PERMIT, Vendor, asks, key_of, make_agent, runtime_of
+from tests.engine.workshop import PERMIT, Vendor, asks, key_of, make_agent, runtime_of, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,10 +198,9 @@ class Stage:
                 await runtime.answer(row.run, verdict, approver=words[0], private_key=key_of(words[0]))
                 await runtime.drive(row.run)
             case "report":
-                (effect,) = await runtime.store.open_effects()
-                run = effect["run"] if isinstance(effect, dict) else effect[1]
-                key = effect["effect"] if isinstance(effect, dict) else effect[0]
-                await runtime.report(run, key, words[0], by="lea")
+                (run,) = await runtime.store.open_effects()
+                (effect,) = (await state_of(runtime, run)).unknown
+                await runtime.report(run, effect, words[0], by="lea")
             case "halt":
                 await runtime.halt(self._scope(words[0]), by="ops", reason="a scenario")
             case "lift":

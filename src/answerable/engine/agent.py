@@ -158,7 +158,9 @@ class Agent:
         unknown = set(self.autonomy_by_tool) - set(names)
         if unknown:
             raise ConfigError(f"`autonomy_by_tool` names {sorted(unknown)}", hint=f"tools are {names}")
-        for template in (self.source, self.subject, self.on_behalf_of):
+        facts = self.done.facts.values() if self.done is not None else ()
+        mapped = [template for fact in facts for template in fact.arguments.values()]
+        for template in (self.source, self.subject, self.on_behalf_of, *mapped):
             for hole in holes(template):
                 if hole.split(".")[0] not in self.task.model_fields:
                     raise ConfigError(

@@ -108,6 +108,9 @@ async def call(
                 raise await _refusal(ctx, proposal, decided, settled)
             case Await(request):
                 await approvals.wait(ctx, proposal.path, request)
+            case Void(request):
+                voided = events.ApprovalSettled(path=str(path), request=request.request, state="voided")
+                await ctx.recorder.commit(voided)
             case Report(reported):
                 await _report(ctx, proposal, reported)
             case Resend(intent):

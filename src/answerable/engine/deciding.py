@@ -164,6 +164,7 @@ async def decide(ctx: Context, proposal: Proposal, discharged: frozenset[str]) -
         history=list(state.history),
         args=proposal.args,
         unknown_tools=frozenset(_unknown_tools(ctx, proposal)),
+        is_done=(spec.name, proposal.args) in state.done,
         limits=limits,
         spent=spent,
         ask={} if is_counted else {"tool_calls": 1, "tool_calls_per_day": 1},

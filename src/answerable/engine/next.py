@@ -44,6 +44,13 @@ class Await:
 
 
 @dataclass(frozen=True, slots=True)
+class Void:
+    """What people were asked about is not what would be sent now: ask anew."""
+
+    request: ApprovalRequested
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """It has ended; return what was recorded."""
 
@@ -79,7 +86,7 @@ class Report:
     reported: EffectReported
 
 
-Action = Decide | Refuse | Await | Finish | Resend | Probe | GiveUp | Report
+Action = Decide | Refuse | Await | Void | Finish | Resend | Probe | GiveUp | Report
 
 
 def next_action(
@@ -141,7 +148,7 @@ def _asked(step: CallStep, digest: str) -> Action:
     for request in reversed(step.requests):
         settled = step.settled.get(request.request)
         if settled is None:
-            return Await(request)
+            return Await(request) if request.digest == digest else Void(request)
         if settled.state in ("denied", "expired"):
             return Refuse(step.decided, settled.state)
         break

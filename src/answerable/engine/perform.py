@@ -88,6 +88,9 @@ class Performer:
         draft: object = None,
     ) -> Sent:
         """Send one write. Raises `Halted` if a halt came between the intent and the send: nothing was sent."""
+        if permit.intent.tool != tool.name:
+            message = f"the permit is for `{permit.intent.tool}`, not for `{tool.name}`"
+            raise ValueError(message)
         epoch, active = halts()
         if epoch != permit.halt_epoch:
             for halt in active:

@@ -37,6 +37,8 @@ class Situation:
     history: Sequence[CallRecord]
     args: str
     unknown_tools: frozenset[str]
+    is_done: bool
+    """Whether this run has done exactly this write before, however long ago."""
     limits: Mapping[str, int]
     spent: Mapping[str, int]
     ask: Mapping[str, int]
@@ -60,6 +62,7 @@ def decide(request: PolicyRequest, situation: Situation, policy: Policy) -> Deci
             args=situation.args,
             is_write=spec.is_write,
             unknown_tools=situation.unknown_tools,
+            is_done=situation.is_done,
         ),
         budget.check(
             situation.limits,

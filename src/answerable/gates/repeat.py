@@ -21,12 +21,18 @@ NEWS_MAX = 2
 
 
 def check(
-    history: Sequence[CallRecord], *, tool: str, args: str, is_write: bool, unknown_tools: frozenset[str]
+    history: Sequence[CallRecord],
+    *,
+    tool: str,
+    args: str,
+    is_write: bool,
+    unknown_tools: frozenset[str],
+    is_done: bool = False,
 ) -> Decision:
     """Whether this call repeats something that must not, or need not, be repeated.
 
     `args` is the digest of the arguments. `unknown_tools` are tools with an effect of this run on the same
-    target that may have happened.
+    target that may have happened. `is_done` says that this run has done exactly this, however long ago.
     """
     if is_write and tool in unknown_tools:
         return deny(
@@ -36,7 +42,7 @@ def check(
             rules=("unknown-blocks-target",),
         )
     same = [record for record in history if record.tool == tool and record.args == args]
-    if is_write and any(record.state == "done" for record in same):
+    if is_write and (is_done or any(record.state == "done" for record in same)):
         return deny(
             GATE,
             ReasonCode.REPEATED_EFFECT,

@@ -117,6 +117,8 @@ class RunState:
     history: deque[CallRecord] = field(default_factory=lambda: deque[CallRecord](maxlen=HISTORY))
     sources: list[str] = field(default_factory=list[str])
     """Tools whose results the run has read, in order of first use: where its words may come from."""
+    done: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """Writes that were done: tool and ref of the arguments."""
     unknown: dict[str, str] = field(default_factory=dict[str, str])
     """Effects that may have happened: key → path."""
     spent: Spent = field(default_factory=Spent)
@@ -282,6 +284,8 @@ def _call_ended(state: RunState, event: CallEnded) -> None:
         result=event.result or event.failure or "",
     )
     state.history.append(step.record)
+    if event.state == "done" and event.effect is not None:
+        state.done.add((event.tool, step.decided.args or ""))
     if event.state == "done" and event.tool not in state.sources:
         state.sources.append(event.tool)
 

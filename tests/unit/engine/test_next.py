@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter
 
-from answerable.engine.next import Await, Decide, Finish, GiveUp, Probe, Refuse, Report, Resend, next_action
+from answerable.engine.next import Await, Decide, Finish, GiveUp, Probe, Refuse, Report, Resend, Void, next_action
 from answerable.kernel.events import (
     ApprovalRequested,
     ApprovalSettled,
@@ -189,6 +189,14 @@ def test_an_approval_of_another_proposal_discharges_nothing() -> None:
     assert after(step) == Decide(frozenset())
 
 
+def test_a_question_about_another_proposal_is_void() -> None:
+    """What would be sent now is not what people were shown: they are asked anew, and a late yes counts for nothing."""
+    stale = request(digest=OTHER)
+    assert after(CallStep(decided=ASKING, requests=[stale])) == Void(stale)
+    voided = CallStep(decided=ASKING, requests=[stale], settled=settled("voided", stale))
+    assert after(voided) == Decide(frozenset())
+
+
 def test_approvals_of_several_rounds_add_up_and_the_last_round_decides() -> None:
     """A rule that was not there before asks again; a no in the last round ends it."""
     first, second = request(1, rule="a"), request(2, rule="b")
@@ -271,5 +279,9 @@ def test_what_must_hold_in_any_state(
             assert step.intent is None
         case Await(asked):
             assert asked.request not in step.settled
+            assert asked.digest == D
+        case Void(asked):
+            assert asked.request not in step.settled
+            assert asked.digest != D
         case Finish(end):
             assert end is step.ended

@@ -112,6 +112,15 @@ def test_a_write_that_is_done_is_not_done_again_in_the_run() -> None:
     assert verdict("PAY(b)=ok", "PAY(c)") == "allow"
 
 
+def test_what_was_done_long_ago_is_remembered() -> None:
+    """The history that loops are looked for in is short; what was done is not forgotten with it."""
+    again = check([], tool="pay", args="b", is_write=True, unknown_tools=frozenset(), is_done=True)
+    read = check([], tool="look", args="b", is_write=False, unknown_tools=frozenset(), is_done=True)
+
+    assert again.code is ReasonCode.REPEATED_EFFECT
+    assert read.verdict is Verdict.ALLOW
+
+
 def test_while_an_effect_is_unknown_no_other_is_sent_on_its_target() -> None:
     """Reads are: that is how one finds out."""
     unknown = frozenset({"pay"})
