@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from answerable.engine.agent import Agent, Budget, Check, DoneCheck, done_check
+    from answerable.engine.notify import NotifySettings
     from answerable.engine.outcome import Outcome
     from answerable.engine.run import Run
     from answerable.engine.runtime import Runtime
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         NotDone,
         ToolFailed,
     )
+    from answerable.gates.approval import Approver
     from answerable.kernel.decision import Decision, Verdict
     from answerable.kernel.ids import EffectKey
     from answerable.kernel.secret import Secret
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "answerable.engine.agent": ("Agent", "Budget", "Check", "DoneCheck", "done_check"),
+    "answerable.engine.notify": ("NotifySettings",),
     "answerable.engine.outcome": ("Outcome",),
     "answerable.engine.run": ("Run",),
     "answerable.engine.runtime": ("Runtime",),
@@ -45,6 +48,7 @@ _HOMES = {
         "NotDone",
         "ToolFailed",
     ),
+    "answerable.gates.approval": ("Approver",),
     "answerable.kernel.decision": ("Decision", "Verdict"),
     "answerable.kernel.ids": ("EffectKey",),
     "answerable.kernel.secret": ("Secret",),
@@ -57,6 +61,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Agent",
     "AnswerableError",
+    "Approver",
     "Arguments",
     "Budget",
     "CallRefused",
@@ -69,6 +74,7 @@ __all__ = [
     "Impact",
     "ModelFailed",
     "NotDone",
+    "NotifySettings",
     "Outcome",
     "Retry",
     "Run",

@@ -28,9 +28,10 @@ from answerable.errors import ConfigError, InputError, PolicyError
 from answerable.gates.approval import Approver
 from answerable.gates.policy import Bundle, load_bundle
 from answerable.gates.schema import Refused, parse_object
-from answerable.journal.heads import check_not_behind, signing_key
+from answerable.journal.heads import check_not_behind, public_key_for
 from answerable.journal.sqlite import SqliteJournal
 from answerable.models.catalog import resolve_model
+from answerable.models.prices import load_prices
 from answerable.patterns.tool_caller import tool_caller
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class _ProjectTable(_Strict):
     journal: str = "sqlite:///journal.db"
     tickets: str | None = None
     tasks: str | None = None
+    prices: str | None = None
 
 
 class _ApproverTable(_Strict):
@@ -77,7 +79,6 @@ class _File(_Strict):
     approvers: list[_ApproverTable] = Field(default_factory=list[_ApproverTable])
     notify: _NotifyTable = Field(default_factory=_NotifyTable)
     retention: dict[str, str] = Field(default_factory=dict[str, str])
-    prices: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,8 @@ class Project:
     """Class of payload → seconds; `standard` is for every class that is not named."""
     notify: NotifySettings
     module: ModuleType
+    prices: Path | None = None
+    """Prices of models that the built-in table does not know, or that you pay otherwise."""
     seed: int = 7
     bundles: dict[str, Bundle] = field(default_factory=dict[str, Bundle])
 
@@ -161,6 +164,7 @@ def load_project(directory: Path, *, data: Path | None = None) -> Project:
         retention={name: seconds(text) for name, text in {"standard": RETENTION_DEFAULT, **config.retention}.items()},
         notify=_notify(config.notify),
         module=module,
+        prices=_prices(config.project.prices, directory),
     )
 
 
@@ -168,6 +172,12 @@ def _found(name: str | None, data: Path, directory: Path) -> Path | None:
     if name is None:
         return None
     return data / name if (data / name).exists() else directory / name
+
+
+def _prices(name: str | None, directory: Path) -> Path | None:
+    if name is not None and not (directory / name).is_file():
+        raise ConfigError(f"there is no price file `{name}`", hint="`prices` in answerable.toml names it")
+    return directory / name if name is not None else None
 
 
 def _problems(error: ValidationError) -> str:
@@ -380,9 +390,9 @@ async def open_store(
     path = journal_path(url)
     if must_exist and not path.exists():
         raise ConfigError(f"there is no journal `{path}`", hint="name one that is there: --db sqlite:///PATH")
-    key = signing_key(path, ports.entropy)
+    public_key = public_key_for(path, ports.entropy)
     store = await SqliteJournal.open(
-        path, entropy=ports.entropy, clock=ports.clock.now_us, durability=durability, public_key=key.public_text
+        path, entropy=ports.entropy, clock=ports.clock.now_us, durability=durability, public_key=public_key
     )
     try:
         await check_not_behind(store, accept_loss=accept_loss)
@@ -408,6 +418,7 @@ async def open_runtime(
     bundles: Mapping[str, Bundle] | None = None,
     requested_by: str = "",
     sync_workers: int = 8,
+    prices: Path | None = None,
     wrap_store: Callable[[SqliteJournal], Any] | None = None,
 ) -> AsyncIterator[Runtime]:
     """Open a runtime on a journal: `async with open_runtime("sqlite:///desk.db", agents=[desk]) as runtime:`.
@@ -420,10 +431,11 @@ async def open_runtime(
     scripted = dict(models or {})
     policies = {agent.name: (bundles or {}).get(agent.name) or bundle_of(agent) for agent in agents}
     known: dict[str, ModelPort] = {}
+    own_prices = load_prices(prices) if prices is not None else None
 
     def model(name: str) -> ModelPort:
         if name not in known:
-            known[name] = resolve_model(name, scripted=scripted)
+            known[name] = resolve_model(name, scripted=scripted, prices=own_prices)
         return known[name]
 
     for agent in agents:
@@ -477,6 +489,7 @@ async def open_project(
         ports=ports,
         bundles={agent.name: project.bundle(agent.name) for agent in agents},
         requested_by=os.environ.get("ANSWERABLE_REQUESTED_BY", ""),
+        prices=project.prices,
     ) as runtime:
         yield runtime
 

@@ -79,9 +79,7 @@ async def _check(found: Found, story: Story, place: Path) -> None:
                 found.problems.append(f"{row.run} is {state.name}")
         if len(states) != len(story.tickets) + len(story.chores):
             found.problems.append(f"{len(states)} runs")
-        found.problems += [
-            f"doctor: {each.message}" for each in await examine(store) if each.level == "bad"
-        ]
+        found.problems += [f"doctor: {each.message}" for each in await examine(store) if each.level == "bad"]
         for run, state in states.items():
             await _budget_is_settled(found, store, run, state)
     finally:
@@ -138,7 +136,6 @@ def _effects(found: Found, effects: list[Effect], states: dict[str, RunState], p
             case _:
                 pass
 
-
     _letters(found, effects, place)
 
 
@@ -150,7 +147,9 @@ def _letters(found: Found, effects: list[Effect], place: Path) -> None:
     """Letters carry no key; what counts is how many there are."""
     with closing(sqlite3.connect(place / "shop.db")) as db:
         (letters,) = db.execute("SELECT count(*) FROM sent").fetchone()
-        (most,) = db.execute("SELECT coalesce(max(c), 0) FROM (SELECT count(*) c FROM sent GROUP BY ticket_id)").fetchone()
+        (most,) = db.execute(
+            "SELECT coalesce(max(c), 0) FROM (SELECT count(*) c FROM sent GROUP BY ticket_id)"
+        ).fetchone()
     states = [effect.state for effect in effects if effect.tool == "send_reply"]
     if not states.count("done") <= letters <= len(states) - states.count("failed") or most > 1:
         found.doubled += most > 1

@@ -13,15 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.crash.crash_points import Points, exit_now
 from tests.crash.crash_till import Chore, Till, till_agent
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from answerable.engine.ports import Ports
 from answerable.errors import ApprovalError
 from answerable.gates.approval import Approver
 from answerable.models.scripted import ScriptedModel, say
-from answerable.project import bundle_of, load_project, open_runtime, read_tasks
+from answerable.project import bundle_of, open_runtime, read_tasks
 from answerable.testing import FakeClock, FaultyStore
 from refund_desk import desk as desk_module
 from refund_desk.clerk import clerk
@@ -29,9 +29,6 @@ from refund_desk.seed import seed_shop
 from refund_desk.shop import Shop, open_shop, shop_token
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from types import ModuleType
-
     from answerable import Agent
     from answerable.engine.runtime import Runtime
     from answerable.gates.policy import Bundle
@@ -90,7 +87,7 @@ def prepare(folder: Path) -> World:
 def tell(seed: int, world: World) -> Story:
     """The story of a seed."""
     dice = random.Random(seed)
-    steps = list(("ring", "stamp", "put", "move", "post", "issue"))
+    steps = ["ring", "stamp", "put", "move", "post", "issue"]
     return Story(
         seed=seed,
         honours_keys=dice.random() < 0.5,
@@ -101,7 +98,9 @@ def tell(seed: int, world: World) -> Story:
         ),
         durability=dice.choice(["full", "group", "relaxed"]),
         concurrency=dice.choice([1, 3]),
-        kills=tuple(dice.randrange(1, limit) for limit in dice.choice([(110,), (110,), (110, 40), (60, 30, 20)])),
+        kills=tuple(
+            dice.randrange(1, limit) for limit in dice.choice([(110,), (110,), (110, 40), (60, 30, 20)])
+        ),
         approves=dice.random() < 0.5,
     )
 
@@ -124,7 +123,7 @@ class _pointed:  # noqa: N801 - it stands where a function stood
         self._point("before a shop transaction")
         return self._transaction.__enter__()
 
-    def __exit__(self, *failure: Any) -> Any:
+    def __exit__(self, *failure: object) -> Any:
         self._point("before a shop commit")
         left = self._transaction.__exit__(*failure)
         self._point("after a shop commit")

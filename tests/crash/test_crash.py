@@ -73,7 +73,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.mark.timeout(240)
 def test_nothing_is_lost_doubled_or_left_unsaid_at_any_moment(world: World, tmp_path: Path) -> None:
     """At every moment a process may die: entries stay, keyed effects happen once, what is unknown is said."""
-    seeds = list(range(int(os.environ.get("CRASH_SEED_FROM", "0")), int(os.environ.get("CRASH_SEEDS", "170"))))
+    seeds = list(
+        range(int(os.environ.get("CRASH_SEED_FROM", "0")), int(os.environ.get("CRASH_SEEDS", "170")))
+    )
     told = _tell_all(seeds, world, tmp_path)
 
     moments = [each for one in told for each in one.deaths]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from pydantic import Field
+from tests.crash.crash_points import Points, exit_now
 
 from answerable import (
     Agent,
@@ -36,7 +37,6 @@ from answerable.journal.sqlite import SqliteJournal
 from answerable.journal.verify import verify_database
 from answerable.models.port import Cost, Message, ModelReply, ModelRequest, Usage
 from answerable.testing import FakeClock
-from tests.crash.crash_points import Points, exit_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +131,7 @@ def fork(work: Callable[[], Any]) -> int:
         try:
             asyncio.run(work())
         except BaseException:
-            import traceback  # noqa: PLC0415
+            import traceback
 
             traceback.print_exc()
             exit_now(1)
@@ -141,13 +141,15 @@ def fork(work: Callable[[], Any]) -> int:
 
 def ports() -> Ports:
     """Real chance, virtual sleeps."""
-    from datetime import UTC, datetime  # noqa: PLC0415
+    from datetime import UTC, datetime
 
     return Ports(clock=FakeClock(datetime(2026, 9, 3, 9, tzinfo=UTC)), entropy=os.urandom)
 
 
 async def _spend(folder: Path, number: int, die_at: int | None) -> None:
-    points = Points(folder / "points", die_at)  # passed by the model only: between a reservation and its settling
+    points = Points(
+        folder / "points", die_at
+    )  # passed by the model only: between a reservation and its settling
     async with open_runtime(
         f"sqlite:///{folder / 'journal.db'}",
         agents=[spender],
@@ -164,7 +166,9 @@ def _watch(path: Path, alive: set[int]) -> list[int]:
     seen: list[int] = []
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
         while alive:
-            rows = db.execute("SELECT reserved + spent FROM budget WHERE id LIKE 'agent:%' AND unit = 'money'")
+            rows = db.execute(
+                "SELECT reserved + spent FROM budget WHERE id LIKE 'agent:%' AND unit = 'money'"
+            )
             seen += [row[0] for row in rows]
             for child in list(alive):
                 done, _ = os.waitpid(child, os.WNOHANG)
@@ -180,10 +184,8 @@ def test_a_budget_is_never_overspent_by_processes_that_are_killed(tmp_path: Path
     asyncio.run(_spend_nothing(tmp_path))
     seen: list[int] = []
     for _ in range(4):
-        children = {
-            fork(lambda n=number, at=dice.randrange(2, 14): _spend(tmp_path, n, at))
-            for number in range(PROCESSES)
-        }
+        deaths = [dice.randrange(2, 14) for _ in range(PROCESSES)]
+        children = {fork(lambda n=number, all_=deaths: _spend(tmp_path, n, all_[n])) for number in range(PROCESSES)}
         seen += _watch(tmp_path / "journal.db", children)
     kills = (tmp_path / "points").read_text().count("died")
     last = {fork(lambda n=number: _spend(tmp_path, n, None)) for number in range(PROCESSES)}
@@ -246,7 +248,9 @@ class Bank:
         return [(order, Decimal(amount)) for order, amount, _ in map(str.split, lines)]
 
 
-async def _refund(order: str, amount: Annotated[Decimal, Field(gt=0)], reason: str, *, key: EffectKey, bank: Bank) -> str:
+async def _refund(
+    order: str, amount: Annotated[Decimal, Field(gt=0)], reason: str, *, key: EffectKey, bank: Bank
+) -> str:
     """Refund an order."""
     await asyncio.sleep(0.002)
     if reason == "refuse":

@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.engine.workshop import Task, Vendor, healthy, make_agent, runtime_of
 
 from answerable import Arguments, EffectKey, Retry, Run, tool
 from answerable.errors import (
@@ -28,7 +29,6 @@ from answerable.journal.verify import verify_database
 from answerable.kernel.entry import EMPTY
 from answerable.testing import fixed_entropy
 from answerable.testing.store_events import seen
-from tests.engine.workshop import Task, Vendor, healthy, make_agent, runtime_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,7 +125,7 @@ def test_a_process_that_may_not_write_more_loses_nothing(tmp_path: Path) -> None
         try:
             asyncio.run(limited())
         except BaseException:
-            import traceback  # noqa: PLC0415
+            import traceback
 
             traceback.print_exc()
             os._exit(1)
@@ -227,7 +227,10 @@ async def test_an_entry_that_was_edited_is_found_and_its_run_is_not_driven(tmp_p
     async with runtime_of(tmp_path, agent, seed=2) as runtime:
         bad, good = await runtime.submit(agent, [Task(id="bad"), Task(id="good")])
     with closing(sqlite3.connect(tmp_path / "journal.db")) as db, db:
-        db.execute("UPDATE entry SET body = replace(body, 'RunCreated', 'RunCredited') WHERE stream = ?", (f"run/{bad}",))
+        db.execute(
+            "UPDATE entry SET body = replace(body, 'RunCreated', 'RunCredited') WHERE stream = ?",
+            (f"run/{bad}",),
+        )
 
     async with runtime_of(tmp_path, agent, vendor=vendor, seed=3) as runtime:
         with pytest.raises(JournalUnreadable, match="cannot be read"):
@@ -242,7 +245,7 @@ async def test_an_entry_that_was_edited_is_found_and_its_run_is_not_driven(tmp_p
 
 async def test_a_clock_that_goes_backwards_changes_no_order(tmp_path: Path) -> None:
     """Entries are dated no earlier than those before them; runs end as ever."""
-    from answerable.testing import FakeClock  # noqa: PLC0415
+    from answerable.testing import FakeClock
 
     clock, vendor = FakeClock(), Vendor()
 
@@ -469,7 +472,7 @@ def test_a_signal_stops_between_steps_and_the_rest_is_done_later(number: int, tm
         try:
             asyncio.run(work())
         except BaseException:
-            import traceback  # noqa: PLC0415
+            import traceback
 
             traceback.print_exc()
             os._exit(1)
@@ -521,7 +524,7 @@ def test_an_interrupt_without_a_handler_loses_nothing(tmp_path: Path) -> None:
         except KeyboardInterrupt:
             os._exit(7)
         except BaseException:
-            import traceback  # noqa: PLC0415
+            import traceback
 
             traceback.print_exc()
         os._exit(1)

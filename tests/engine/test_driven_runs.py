@@ -68,7 +68,9 @@ def die_at(kind: str, *, nth: int = 1) -> Any:
     return lambda store: FaultyStore(store, fault=fault)
 
 
-async def die(folder: Path, program: Any, kind: str, *, nth: int = 1, vendor: Vendor | None = None, **more: Any):
+async def die(
+    folder: Path, program: Any, kind: str, *, nth: int = 1, vendor: Vendor | None = None, **more: Any
+):
     """Drive a run until its process dies; the agent and the run."""
     agent = make_agent(TOOLS, program, **more)
     async with runtime_of(folder, agent, vendor=vendor, wrap_store=die_at(kind, nth=nth)) as runtime:
@@ -88,7 +90,9 @@ async def test_answers_are_read_back_and_not_asked_for_again(tmp_path: Path) -> 
             seen[-1].append(await step())
         seen[-1].append(await run.call(look, name="ana"))
         seen[-1].append(await run.call(pay, name="ana"))
-        seen[-1] += await run.gather([(look, {"name": "ben"}), (peek, {"name": "ben"}), (pay, {"name": "ben"})])
+        seen[-1] += await run.gather(
+            [(look, {"name": "ben"}), (peek, {"name": "ben"}), (pay, {"name": "ben"})]
+        )
 
     agent, run = await die(tmp_path, program, "RunEnded", vendor=vendor)
     asked = list(vendor.asked)
@@ -189,7 +193,7 @@ async def test_changed_code_is_found_and_the_difference_said(
 @pytest.mark.parametrize("retried", [False, True])
 async def test_other_words_to_the_model_are_found(retried: bool, tmp_path: Path) -> None:
     """What a model was asked is compared too, also where its first attempt failed."""
-    from answerable import ModelFailed  # noqa: PLC0415
+    from answerable import ModelFailed
 
     words = ["first"]
     failures = [ModelFailed("busy", retryable=True)] if retried else []
@@ -402,7 +406,9 @@ async def test_a_batch_does_not_outrun_a_budget_of_calls(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["send e-mail", "Look", "look ", "ｌｏｏｋ", "", "x" * 300])
-async def test_a_tool_that_is_not_there_is_invalid_before_and_after_a_crash(name: str, tmp_path: Path) -> None:
+async def test_a_tool_that_is_not_there_is_invalid_before_and_after_a_crash(
+    name: str, tmp_path: Path
+) -> None:
     """A model may make up any name; the run goes on the same way when it is called again."""
 
     def program(messages: tuple[Message, ...], *_: Any) -> ModelReply:
@@ -434,7 +440,9 @@ async def test_a_model_is_not_asked_again_for_what_it_answered(tmp_path: Path) -
 
     vendor, models = Vendor(), {"scripted:clerk": ScriptedModel("clerk", program)}
     agent = make_agent(TOOLS)
-    async with runtime_of(tmp_path, agent, vendor=vendor, models=models, wrap_store=die_at("RunEnded")) as runtime:
+    async with runtime_of(
+        tmp_path, agent, vendor=vendor, models=models, wrap_store=die_at("RunEnded")
+    ) as runtime:
         (run,) = await runtime.submit(agent, [Task()])
         with pytest.raises(Exception, match="lost"):
             await runtime.drive(run)
@@ -505,9 +513,7 @@ async def test_replay_of_a_finished_run_calls_nothing(tmp_path: Path) -> None:
         outcome = await runtime.run(agent, Task())
         asked = list(vendor.asked)
         first = [entry.body for entry in await runtime.store.entries(f"run/{outcome.run}")]
-    async with runtime_of(
-        tmp_path, agent, vendor=vendor, seed=2
-    ) as runtime:
+    async with runtime_of(tmp_path, agent, vendor=vendor, seed=2) as runtime:
         await runtime.drive(outcome.run)
         again = [entry.body for entry in await runtime.store.entries(f"run/{outcome.run}")]
 
@@ -550,7 +556,7 @@ async def test_a_loop_is_stopped(tmp_path: Path) -> None:
 
 async def test_a_read_is_tried_again_and_then_falls_back(tmp_path: Path) -> None:
     """A failing read is tried as often as it says, waits as long as it is asked to, and falls back."""
-    from answerable.testing import FakeClock  # noqa: PLC0415
+    from answerable.testing import FakeClock
 
     clock, tried = FakeClock(), list[int]()
 
@@ -574,7 +580,7 @@ async def test_a_read_is_tried_again_and_then_falls_back(tmp_path: Path) -> None
 
 async def test_time_at_work_is_limited_and_time_of_waiting_is_not(tmp_path: Path) -> None:
     """Wall clock counts while the run is at work."""
-    from answerable.testing import FakeClock  # noqa: PLC0415
+    from answerable.testing import FakeClock
 
     clock, vendor = FakeClock(), Vendor()
 
@@ -597,7 +603,7 @@ async def test_time_at_work_is_limited_and_time_of_waiting_is_not(tmp_path: Path
 
 async def test_the_time_between_a_crash_and_its_recovery_is_no_work(tmp_path: Path) -> None:
     """A run whose process was down for an hour has not been at work for an hour."""
-    from answerable.testing import FakeClock  # noqa: PLC0415
+    from answerable.testing import FakeClock
 
     clock, vendor = FakeClock(), Vendor()
 

@@ -121,7 +121,9 @@ async def test_another_tool_another_agent_another_run_go_on(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("scope", ["all", "agent:clerk"])
-async def test_nothing_begins_under_a_halt_and_everything_once_it_is_lifted(scope: str, tmp_path: Path) -> None:
+async def test_nothing_begins_under_a_halt_and_everything_once_it_is_lifted(
+    scope: str, tmp_path: Path
+) -> None:
     """Runs that have not begun stay as they are."""
     vendor = Vendor()
 
@@ -243,7 +245,7 @@ async def test_a_halt_while_an_entry_is_written_leaves_no_false_doubt(at: str, t
 
 async def test_a_halt_in_the_pause_of_a_retry_is_certain(tmp_path: Path) -> None:
     """The vendor was too busy and said so; a halt while waiting to try again makes nothing unknown."""
-    from answerable.testing import FakeClock  # noqa: PLC0415
+    from answerable.testing import FakeClock
 
     vendor, clock = Vendor(*["busy"] * 3), FakeClock(autojump=False)
 

@@ -46,7 +46,9 @@ def pay_tool(mode: str, *, probe: Any = None, **more: Any):
     """`pay` in a mode."""
     if mode == "draft_then_commit":
 
-        async def pay(amount: int, reason: str, *, key: EffectKey, vendor: Vendor, draft: dict[str, str]) -> str:
+        async def pay(
+            amount: int, reason: str, *, key: EffectKey, vendor: Vendor, draft: dict[str, str]
+        ) -> str:
             """Pay."""
             assert draft == {"draft": key}
             return vendor.do(key)
@@ -113,7 +115,7 @@ async def test_a_busy_vendor_is_asked_again_in_every_mode(mode: str, tmp_path: P
     """What certainly did not happen may be sent again, whatever the mode."""
     vendor = Vendor("busy", "busy")
 
-    outcome, ended, _ = await pay(tmp_path, vendor, mode)
+    _, ended, _ = await pay(tmp_path, vendor, mode)
 
     assert (ended.state, ended.attempt, len(vendor.done)) == ("done", 3, 1)
 
@@ -174,7 +176,9 @@ async def test_a_probe_waits_until_nothing_can_be_on_its_way(tmp_path: Path) -> 
     assert [(at - begun) / 1e6 for at in asked] == pytest.approx([27.0], abs=0.1)
 
 
-async def crash_after_intent(folder: Path, mode: str, clock: FakeClock, *, vendor: Vendor, **more: Any) -> Any:
+async def crash_after_intent(
+    folder: Path, mode: str, clock: FakeClock, *, vendor: Vendor, **more: Any
+) -> Any:
     """A run whose process dies after the vendor was asked and before the outcome is written. Its agent and id."""
     agent = make_agent([pay_tool(mode, **more)], once)
 
@@ -183,7 +187,11 @@ async def crash_after_intent(folder: Path, mode: str, clock: FakeClock, *, vendo
         return Fault.LOST_REQUEST if "CallEnded" in kinds else None
 
     async with runtime_of(
-        folder, agent, vendor=vendor, clock=clock, wrap_store=lambda store: FaultyStore(store, fault=lose_outcome)
+        folder,
+        agent,
+        vendor=vendor,
+        clock=clock,
+        wrap_store=lambda store: FaultyStore(store, fault=lose_outcome),
     ) as runtime:
         (run,) = await runtime.submit(agent, [Task()])
         with pytest.raises(Exception, match="lost"):
@@ -192,7 +200,9 @@ async def crash_after_intent(folder: Path, mode: str, clock: FakeClock, *, vendo
 
 
 @pytest.mark.parametrize(("later_s", "again"), [(3000, 2), (3700, 1)])
-async def test_a_key_is_used_only_while_the_vendor_honours_it(later_s: float, again: int, tmp_path: Path) -> None:
+async def test_a_key_is_used_only_while_the_vendor_honours_it(
+    later_s: float, again: int, tmp_path: Path
+) -> None:
     """Within `key_ttl_s` the same key is sent again; past it, it is unknown."""
     clock, vendor = FakeClock(), Vendor()
     agent, run = await crash_after_intent(tmp_path, "native_key", clock, vendor=vendor, key_ttl_s=3600.0)
@@ -216,7 +226,12 @@ async def test_later_attempts_do_not_prolong_a_key(tmp_path: Path) -> None:
         return Fault.LOST_REQUEST if "CallEnded" in kinds else None
 
     async with runtime_of(
-        tmp_path, agent, vendor=vendor, clock=clock, seed=2, wrap_store=lambda s: FaultyStore(s, fault=lose_outcome)
+        tmp_path,
+        agent,
+        vendor=vendor,
+        clock=clock,
+        seed=2,
+        wrap_store=lambda s: FaultyStore(s, fault=lose_outcome),
     ) as runtime:
         with pytest.raises(Exception, match="lost"):
             await runtime.drive(run)
@@ -273,7 +288,9 @@ async def test_another_reason_does_not_make_a_second_payment(
         second = await runtime.run(agent, Task(id="two")) if keyed else None
     await healthy(tmp_path)
 
-    resolved = mode != "at_most_once" and not (len(faults) > 1 and mode in ("native_key", "upsert", "conditional"))
+    resolved = mode != "at_most_once" and not (
+        len(faults) > 1 and mode in ("native_key", "upsert", "conditional")
+    )
     if keyed:
         assert len(vendor.done) == 1
         assert second is not None

@@ -31,7 +31,9 @@ permit (principal == Agent::"clerk", action, resource);
 """
 
 
-def asks(tool: str, *, rule: str = "needs-a-person", role: str = "lead", count: int = 1, when: str = "") -> str:
+def asks(
+    tool: str, *, rule: str = "needs-a-person", role: str = "lead", count: int = 1, when: str = ""
+) -> str:
     """A policy under which calls of `tool` need a person."""
     condition = f" when {{ {when} }}" if when else ""
     return f"""{PERMIT}
@@ -156,7 +158,9 @@ async def state_of(runtime: Runtime, run: str) -> RunState:
 
 async def kinds_of(runtime: Runtime, run: str) -> list[str]:
     """The types of a run's events, in order."""
-    return [type(event).__name__ for entry in await runtime.store.entries(f"run/{run}") for event in entry.events]
+    return [
+        type(event).__name__ for entry in await runtime.store.entries(f"run/{run}") for event in entry.events
+    ]
 
 
 def sound(folder: Path) -> None:
@@ -168,7 +172,7 @@ def sound(folder: Path) -> None:
 async def healthy(folder: Path) -> None:
     """The journal is sound, and its derived tables are what its entries say."""
     sound(folder)
-    store = await SqliteJournal.open(folder / "journal.db", entropy=lambda n: bytes(n), clock=lambda: 0)
+    store = await SqliteJournal.open(folder / "journal.db", entropy=bytes, clock=lambda: 0)
     try:
         bad = [finding.message for finding in await examine(store) if finding.level == "bad"]
     finally:

@@ -22,20 +22,24 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tests.engine.workshop import PERMIT, Vendor, asks, key_of, make_agent, runtime_of, state_of
+
 from answerable import AnswerableError, Arguments, EffectKey, EffectUnknown, Retry, Run, ToolFailed, tool
 from answerable.engine.agent import seconds
 from answerable.errors import JournalError
 from answerable.journal.verify import verify_database
 from answerable.kernel import events
 from answerable.testing import FakeClock, Fault, FaultyStore
-from tests.engine.workshop import PERMIT, Vendor, asks, key_of, make_agent, runtime_of, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 THREE = Retry(attempts=3, backoff_s=0.1)
-FORBIDS = PERMIT + '@id("no-refunds")\n@text("None.")\nforbid (principal, action == Action::"create_refund", resource);'
+FORBIDS = (
+    PERMIT
+    + '@id("no-refunds")\n@text("None.")\nforbid (principal, action == Action::"create_refund", resource);'
+)
 POLICIES = {
     "free": PERMIT,
     "asks": asks("create_refund"),
@@ -116,7 +120,9 @@ def read(text: str) -> list[Block]:
 def write(blocks: list[Block]) -> str:
     """The file of these blocks."""
     parts = [
-        "\n".join(block.command if block.command[0].startswith("#") else [*block.command, "----", *block.expected])
+        "\n".join(
+            block.command if block.command[0].startswith("#") else [*block.command, "----", *block.expected]
+        )
         for block in blocks
     ]
     return "\n\n".join(parts) + "\n"
@@ -154,12 +160,17 @@ class Stage:
                 return ["ok"]
             case "look":
                 happened = {key: self._vendor.done.count(key) for key in dict.fromkeys(self._vendor.asked)}
-                return [f"asked {len(self._vendor.asked)} times for {len(happened)} effects, did {sum(happened.values())}"]
+                return [
+                    f"asked {len(self._vendor.asked)} times for {len(happened)} effects, did {sum(happened.values())}"
+                ]
             case _:
                 pass
         self._processes += 1
         agent = make_agent(
-            [get_order, create_refund, post_refund, send_letter], play, policy=POLICIES[self._policy], task=Script
+            [get_order, create_refund, post_refund, send_letter],
+            play,
+            policy=POLICIES[self._policy],
+            task=Script,
         )
         try:
             async with runtime_of(
@@ -266,7 +277,9 @@ def tell(event: Any) -> str:
         case events.RunAdopted():
             return f"{name} epoch {event.epoch} {event.cause}"
         case events.ApprovalRequested():
-            needs = ", ".join(f"{count} of {'/'.join(roles)} for {rule}" for rule, roles, count in event.needs)
+            needs = ", ".join(
+                f"{count} of {'/'.join(roles)} for {rule}" for rule, roles, count in event.needs
+            )
             return f"{name} {event.path} needs {needs}"
         case events.ApprovalSettled():
             return f"{name} {event.path} {event.state}"

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from tests.scenarios.scenario import Stage, read, write
 
 FILES = sorted(Path(__file__).parent.glob("*.txt"))

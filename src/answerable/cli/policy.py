@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from answerable.cli.common import FAILED, AsJson, ProjectDir, print_json, talk
+
+if TYPE_CHECKING:
+    from answerable.gates.policy import Bundle
+    from answerable.project import Project
 
 app = typer.Typer(help="The rules of a project.", no_args_is_help=True)
 AgentName = Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Only this agent's rules.")]
@@ -45,6 +49,7 @@ def check(project_dir: ProjectDir = None, agent: AgentName = None, *, as_json: A
                 "rules": [rule.id for rule in bundle.rules],
                 "unreachable": list(bundle.unreachable),
                 "idle": list(bundle.idle),
+                "roles_nobody_has": _missing_roles(bundle, project),
             }
         )
     is_ok = all(each["is_ok"] for each in said)
@@ -56,6 +61,12 @@ def check(project_dir: ProjectDir = None, agent: AgentName = None, *, as_json: A
     raise typer.Exit(0 if is_ok else FAILED)
 
 
+def _missing_roles(bundle: Bundle, project: Project) -> list[str]:
+    """Roles that rules ask for and no listed approver has: whatever they ask for would wait until it expires."""
+    held = {role for approver in project.approvers for role in approver.roles}
+    return sorted({role for rule in bundle.rules for role in rule.approvers} - held)
+
+
 def _say(each: dict[str, Any]) -> None:
     if not each["is_ok"]:
         typer.echo(f"✗ {each['agent']}: {each['error']}")
@@ -65,5 +76,7 @@ def _say(each: dict[str, Any]) -> None:
     typer.echo(f"✓ {each['agent']}: {len(each['rules'])} rules, digest {each['digest'][:12]}")
     for tool in each["unreachable"]:
         typer.echo(f"  `{tool}`: no rule permits it, so every call of it is denied")
+    for role in each["roles_nobody_has"]:
+        typer.echo(f"  `{role}`: no listed approver has this role, so what needs it waits until it expires")
     for rule in each["idle"]:
         typer.echo(f"  `{rule}`: guards a group of tools that has none yet")

@@ -24,6 +24,7 @@ from answerable.engine.next import (
     Refuse,
     Report,
     Resend,
+    Void,
     is_key_honoured,
     next_action,
 )

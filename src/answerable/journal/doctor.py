@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from answerable.journal.derive import derive
-from answerable.journal.heads import key_path, last_head_path
+from answerable.journal.heads import key_path, last_head_path, public_key_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,6 +70,17 @@ def _files(store: SqliteJournal) -> Iterator[Finding]:
             message="the key that signs heads is missing",
             hint="restore it from where it is kept",
         )
+    elif public_key_for(store.path, _never) != store.public_key:
+        yield Finding(
+            name="signing-key",
+            level="bad",
+            message="the key beside the journal is not the one that the journal names",
+            hint="restore the journal's own .key file: heads signed with another one prove nothing",
+        )
+
+
+def _never(_count: int) -> bytes:
+    raise AssertionError
 
 
 async def _derived(store: SqliteJournal) -> list[Finding]:

@@ -69,6 +69,17 @@ def signing_key(journal: Path, entropy: Callable[[int], bytes]) -> SigningKey:
         ) from None
 
 
+def public_key_for(journal: Path, entropy: Callable[[int], bytes]) -> str:
+    """The public key that a new journal names; a key is made where there is neither journal nor key.
+
+    Empty for a journal whose key is kept elsewhere: it can be used, but no head can be signed here. Its key is never
+    replaced by another one.
+    """
+    if journal.exists() and not key_path(journal).exists():
+        return ""
+    return signing_key(journal, entropy).public_text
+
+
 def signed_bytes(head: dict[str, Any]) -> bytes:
     """What a head's signature is over."""
     return DOMAIN + orjson.dumps(

@@ -84,6 +84,11 @@ async def replay(runtime: Runtime, run: RunId) -> ReplayReport:
     ended = state.ended
     if ended is None:
         raise ConfigError(f"`{run}` has not ended", hint="only a finished run can be replayed")
+    assert state.created is not None
+    if state.created.kind == "attached":
+        raise ConfigError(
+            f"`{run}` is an attached run: its code is not ours to call again", hint="only driven runs can be replayed"
+        )
     reader.ports = Ports(clock=_StoppedClock(state.ended_at), entropy=_none)
     ctx, task = await runtime.context_of(reader)
     ctx.performer = _NoPerformer()  # pyright: ignore[reportAttributeAccessIssue]

@@ -49,7 +49,9 @@ if TYPE_CHECKING:
 class StoreFactory(Protocol):
     """Opens the journal called `name`, made on first use. Opened twice, it is one journal seen by two processes."""
 
-    async def __call__(self, name: str) -> JournalStore: ...
+    async def __call__(self, name: str) -> JournalStore:
+        """Open the journal called `name`."""
+        ...
 
 
 class StoreCheckFailed(AssertionError):
@@ -119,7 +121,9 @@ async def _refused(error: type[Exception], what: str) -> AsyncGenerator[None]:
     raise StoreCheckFailed(f"{what} was not refused with {error.__name__}")
 
 
-async def _append(store: JournalStore, stream: str, head: Head | None, *events: Event, epoch: int = 1) -> Entry:
+async def _append(
+    store: JournalStore, stream: str, head: Head | None, *events: Event, epoch: int = 1
+) -> Entry:
     (entry,) = await store.append(Append(stream=stream, events=events, expect=head, epoch=epoch, now=NOW))
     return entry
 
@@ -158,7 +162,9 @@ async def _entries_outlive_the_process(stores: Stores) -> None:
     await stores.close()
     again = await stores.open()
     _must(await again.entries("agent/desk") == [entry], "an acknowledged entry is gone after closing")
-    _must((again.journal, again.tenant_key) == (journal, key), "the journal has another id or key after closing")
+    _must(
+        (again.journal, again.tenant_key) == (journal, key), "the journal has another id or key after closing"
+    )
     _must(await again.subject("person:ana") == subject, "a person has another name after closing")
 
 
@@ -193,7 +199,8 @@ async def _of_two_writers_at_once_one_wins(stores: Stores) -> None:
     head = (await write_run(views[0], run)).head
     for turn in range(1, 11):
         both = await asyncio.gather(
-            *(_append(view, f"run/{run}", head, settled(f"{turn}.0")) for view in views), return_exceptions=True
+            *(_append(view, f"run/{run}", head, settled(f"{turn}.0")) for view in views),
+            return_exceptions=True,
         )
         won = [one for one in both if not isinstance(one, BaseException)]
         lost = [one for one in both if isinstance(one, JournalConflict)]
@@ -218,12 +225,18 @@ async def _all_appends_of_a_transaction_or_none(stores: Stores) -> None:
     store = await stores.open()
     good = Append(stream="agent/desk", events=(seen("a" * 64),), expect=None, epoch=0, now=NOW)
     behind = Append(
-        stream="agent/other", events=(seen("b" * 64),), expect=(await _note(store, seen("d" * 64))).head, epoch=0, now=NOW
+        stream="agent/other",
+        events=(seen("b" * 64),),
+        expect=(await _note(store, seen("d" * 64))).head,
+        epoch=0,
+        now=NOW,
     )
     async with _refused(JournalConflict, "a transaction of which one part is stale"):
         await store.append(good, behind)
     _must(await store.entries("agent/desk") == [], "half of a refused transaction was written")
-    entries = await store.append(good, Append(stream="agent/other", events=(seen("b" * 64),), expect=EMPTY, epoch=0, now=NOW))
+    entries = await store.append(
+        good, Append(stream="agent/other", events=(seen("b" * 64),), expect=EMPTY, epoch=0, now=NOW)
+    )
     _must(len(entries) == 2, "a transaction of two entries does not answer with both")  # noqa: PLR2004
 
 
@@ -240,7 +253,10 @@ async def _one_stale_append_fails_alone(stores: Stores) -> None:
     failed = [index for index, answer in enumerate(answers) if isinstance(answer, BaseException)]
     _must(failed == [7], f"of many appends at once, {failed} failed and not just the stale one")
     for index, run in enumerate(runs):
-        _must((await store.head(f"run/{run}")).seq == (1 if index == 7 else 2), "an acknowledged entry is not there")  # noqa: PLR2004
+        _must(
+            (await store.head(f"run/{run}")).seq == (1 if index == 7 else 2),
+            "an acknowledged entry is not there",
+        )  # noqa: PLR2004
 
 
 @_check
@@ -267,7 +283,9 @@ async def _a_cancelled_caller_leaves_no_doubt(stores: Stores) -> None:
         await asyncio.wait([task])
         known = len(await store.entries("agent/desk"))
         await asyncio.sleep(0.005)
-        _must(len(await store.entries("agent/desk")) == known, "an append went on after its caller was let go")
+        _must(
+            len(await store.entries("agent/desk")) == known, "an append went on after its caller was let go"
+        )
 
 
 # Content
@@ -298,7 +316,9 @@ async def _payloads_come_with_their_entry(stores: Stores) -> None:
     )
     async with _refused(JournalConflict, "creating a stream that is there"):
         await store.append(stale)
-    _must(isinstance((await store.payloads(["d" * 64]))["d" * 64], Erased), "a refused entry left its payload")
+    _must(
+        isinstance((await store.payloads(["d" * 64]))["d" * 64], Erased), "a refused entry left its payload"
+    )
 
 
 @_check
@@ -324,16 +344,24 @@ async def _the_list_of_runs_follows_the_entries(stores: Stores) -> None:
     head = (await write_run(store, run)).head
     await write_run(store, other)
     (row,) = await store.runs(run=run)
-    _must((row.state, row.agent, row.epoch, row.owner) == ("running", "desk", 1, "own_1"), f"a taken run is listed as {row}")
+    _must(
+        (row.state, row.agent, row.epoch, row.owner) == ("running", "desk", 1, "own_1"),
+        f"a taken run is listed as {row}",
+    )
     head = (await _append(store, f"run/{run}", head, run_parked("apr_1"))).head
     (row,) = await store.runs(states=("waiting",))
-    _must((row.run, row.waiting_for, row.request) == (run, "approval", "apr_1"), f"a waiting run is listed as {row}")
+    _must(
+        (row.run, row.waiting_for, row.request) == (run, "approval", "apr_1"),
+        f"a waiting run is listed as {row}",
+    )
     head = (await write_run(store, run, head=head, epoch=2)).head
     (row,) = await store.runs(run=run)
     _must((row.state, row.waiting_for, row.epoch) == ("running", None, 2), f"a woken run is listed as {row}")
     await _append(store, f"run/{run}", head, run_ended(), epoch=2)
     (row,) = await store.runs(states=("ended",))
-    _must((row.run, row.outcome, row.code) == (run, "escalated", "internal"), f"an ended run is listed as {row}")
+    _must(
+        (row.run, row.outcome, row.code) == (run, "escalated", "internal"), f"an ended run is listed as {row}"
+    )
     _must(len(await store.runs()) == 2, "the list of runs is not complete")  # noqa: PLR2004
 
 
@@ -343,7 +371,10 @@ async def _who_must_be_told_is_not_forgotten(stores: Stores) -> None:
     run = run_name(1)
     await _append(store, f"run/{run}", (await write_run(store, run)).head, run_ended())
     (notice,) = await store.notices()
-    _must((notice.run, notice.kind, notice.attempts) == (run, "escalated", 0), f"an escalation is told as {notice}")
+    _must(
+        (notice.run, notice.kind, notice.attempts) == (run, "escalated", 0),
+        f"an escalation is told as {notice}",
+    )
     await store.delivered(notice.id, is_done=False)
     await stores.close()
     again = await stores.open()
@@ -377,12 +408,17 @@ async def _a_budget_is_never_overspent(stores: Stores) -> None:
     )
     admitted = [index for index, answer in enumerate(answers) if not isinstance(answer, BaseException)]
     refused = sum(isinstance(answer, BudgetExceeded) for answer in answers)
-    _must((len(admitted), refused) == (3, 13), f"of 16 reservations of 300 in 1000, {len(admitted)} were admitted")
+    _must(
+        (len(admitted), refused) == (3, 13),
+        f"of 16 reservations of 300 in 1000, {len(admitted)} were admitted",
+    )
     store = views[0]
     _must(await store.budget("agent:desk:day") == {"money": (900, 0)}, "what is reserved is not counted")
     run = runs[admitted[0]]
     head = await store.head(f"run/{run}")
-    await _append(store, f"run/{run}", head, ended("1.0", run=run, settle=(("agent:desk:day", "money", 300, 120),)))
+    await _append(
+        store, f"run/{run}", head, ended("1.0", run=run, settle=(("agent:desk:day", "money", 300, 120),))
+    )
     _must(await store.budget("agent:desk:day") == {"money": (600, 120)}, "what is settled is not counted")
     async with _refused(BudgetExceeded, "a reservation over the whole limit"):
         await _append(
@@ -544,7 +580,10 @@ async def _a_halt_refuses_every_intent_it_covers(stores: Stores) -> None:
         epoch += 1
         await _note(elsewhere, halt(scope, epoch))
         seen_epoch, active = store.halts()
-        _must((seen_epoch, [each.scope for each in active]) == (epoch, [scope]), f"a halt of `{scope}` is not seen")
+        _must(
+            (seen_epoch, [each.scope for each in active]) == (epoch, [scope]),
+            f"a halt of `{scope}` is not seen",
+        )
         if is_covered:
             async with _refused(HaltInForce, f"an intent under a halt of `{scope}`"):
                 await _do(store, run, intended(run))
