@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import random
+import signal
+import time
 import traceback
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
@@ -12,6 +16,9 @@ import pytest
 from tests.crash.crash_checks import Found, check
 from tests.crash.crash_child import exit_now, found, live, prepare, tell
 
+from answerable.journal.verify import verify_database
+from answerable.project import open_store
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -19,7 +26,11 @@ if TYPE_CHECKING:
 
 POINTS = 220
 """How many deaths at least."""
-KEPT: dict[str, int] = {"the-first": 0}
+KEPT: dict[str, int] = {
+    "a-refusal-because-it-had-happened-was-called-a-failure": 0,
+    "the-same-after-a-second-crash": 1,
+    "the-same-at-a-vendor-that-ignores-keys": 4,
+}
 """Seeds that failed once, by what was wrong then."""
 
 
@@ -89,6 +100,29 @@ def test_nothing_is_lost_doubled_or_left_unsaid_at_any_moment(world: World, tmp_
     assert len(told) == len(seeds)
     if len(seeds) >= 170:
         assert len(moments) >= POINTS
+
+
+def test_a_journal_whose_making_is_interrupted_can_be_opened(tmp_path: Path) -> None:
+    """A process that dies while it makes a journal leaves one that the next process can open, or none."""
+    dice = random.Random(11)
+    for attempt in range(30):
+        place = tmp_path / f"journal-{attempt}.db"
+        child = os.fork()
+        if child == 0:
+            asyncio.run(_open_and_close(place))
+            exit_now(0)
+        time.sleep(dice.random() * 0.012)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+        asyncio.run(_open_and_close(place))
+
+        report = verify_database(place)
+        assert report.is_ok, report.to_text()
+
+
+async def _open_and_close(place: Path) -> None:
+    await (await open_store(f"sqlite:///{place}")).close()
 
 
 @pytest.mark.parametrize("name", sorted(KEPT))

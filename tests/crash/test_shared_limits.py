@@ -185,7 +185,9 @@ def test_a_budget_is_never_overspent_by_processes_that_are_killed(tmp_path: Path
     seen: list[int] = []
     for _ in range(4):
         deaths = [dice.randrange(2, 14) for _ in range(PROCESSES)]
-        children = {fork(lambda n=number, all_=deaths: _spend(tmp_path, n, all_[n])) for number in range(PROCESSES)}
+        children = {
+            fork(lambda n=number, all_=deaths: _spend(tmp_path, n, all_[n])) for number in range(PROCESSES)
+        }
         seen += _watch(tmp_path / "journal.db", children)
     kills = (tmp_path / "points").read_text().count("died")
     last = {fork(lambda n=number: _spend(tmp_path, n, None)) for number in range(PROCESSES)}

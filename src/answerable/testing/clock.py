@@ -10,12 +10,15 @@ from itertools import count
 START = datetime(2026, 9, 3, 9, 0, tzinfo=UTC)
 """When a `FakeClock` begins, unless it is told otherwise: a Thursday morning."""
 
+TURNS = 4
+"""How many turns of the event loop those who are awake have, before time jumps."""
+
 
 class FakeClock:
     """A clock for tests. `sleep` takes no real time.
 
-    With `autojump`, time jumps to the end of the earliest sleep as soon as the event loop has nothing else at
-    hand; without it, only `advance` moves time. Wall time can be set back, as happens to real machines;
+    With `autojump`, time jumps to the end of the earliest sleep once everybody who is awake has had a few turns of
+    the event loop; without it, only `advance` moves time. Wall time can be set back, as happens to real machines;
     monotonic time never goes back. Timeouts of tools are real time and are not affected.
     """
 
@@ -56,9 +59,12 @@ class FakeClock:
 
     def _jump_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._is_jumping and self._next_jump is None:
-            self._next_jump = loop.call_soon(self._jump)
+            self._next_jump = loop.call_soon(self._jump, TURNS)
 
-    def _jump(self) -> None:
+    def _jump(self, turns: int) -> None:
+        if turns:
+            self._next_jump = asyncio.get_running_loop().call_soon(self._jump, turns - 1)
+            return
         self._next_jump = None
         self._forget_cancelled()
         if self._sleepers:
