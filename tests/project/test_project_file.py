@@ -141,7 +141,7 @@ def test_yesterdays_file_is_refused_until_the_loss_is_accepted(tmp_path: Path) -
     import asyncio
 
     from answerable.engine.ports import system_ports
-    from answerable.engine.runtime import halt_in
+    from answerable.engine.halting import halt_in
     from answerable.journal.heads import export_head
     from answerable.journal.verify import verify_database
     from answerable.kernel.events import HaltRaised

@@ -83,7 +83,7 @@ async def _lift(
 ) -> None:
     from answerable.cli.keys import user_name
     from answerable.engine.ports import system_ports
-    from answerable.engine.runtime import halt_in
+    from answerable.engine.halting import halt_in
     from answerable.errors import ConfigError
     from answerable.kernel.events import HaltLifted
 

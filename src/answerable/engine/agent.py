@@ -146,7 +146,9 @@ class Agent:
         if not self.owner:
             raise ConfigError(f"the agent `{self.name}` has no owner", hint="name who answers for it")
         if not self.models:
-            raise ConfigError(f"the agent `{self.name}` has no model", hint='as in models=["openai:gpt-4o-mini"]')
+            raise ConfigError(
+                f"the agent `{self.name}` has no model", hint='as in models=["openai:gpt-4o-mini"]'
+            )
         if not issubclass(self.task, Arguments):
             raise ConfigError(
                 f"the task of `{self.name}` is not strict", hint="inherit it from `answerable.Arguments`"
@@ -154,7 +156,9 @@ class Agent:
         names = [tool.name for tool in self.tools]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
-            raise ConfigError(f"the agent `{self.name}` has two tools called {sorted(twice)}", hint="rename one")
+            raise ConfigError(
+                f"the agent `{self.name}` has two tools called {sorted(twice)}", hint="rename one"
+            )
         unknown = set(self.autonomy_by_tool) - set(names)
         if unknown:
             raise ConfigError(f"`autonomy_by_tool` names {sorted(unknown)}", hint=f"tools are {names}")
@@ -195,7 +199,9 @@ class Agent:
         try:
             return self.prompt.read_text("utf-8")
         except OSError as error:
-            raise ConfigError(f"the prompt of `{self.name}` cannot be read: {error}", hint="create it") from None
+            raise ConfigError(
+                f"the prompt of `{self.name}` cannot be read: {error}", hint="create it"
+            ) from None
 
     def release(self) -> str:
         """Digest of the prompt, the tools and the models: what a run is pinned to."""

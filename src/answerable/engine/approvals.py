@@ -85,6 +85,4 @@ def look(
         for said in entry.events
         if isinstance(said, ApprovalGiven) and said.request == request.request
     ]
-    return answer(
-        request, given, approvers, journal=journal, run=run, requester=requester, now=now
-    )
+    return answer(request, given, approvers, journal=journal, run=run, requester=requester, now=now)

@@ -138,7 +138,11 @@ async def decide(ctx: Context, proposal: Proposal, discharged: frozenset[str]) -
         proposal.claim = _claim(ctx, proposal, values)
     except (NoFact, TemplateError, ValueError) as problem:
         return deny(
-            "facts", ReasonCode.FACT_UNAVAILABLE, str(problem), rules=("facts-complete",), digest=ctx.policy.digest
+            "facts",
+            ReasonCode.FACT_UNAVAILABLE,
+            str(problem),
+            rules=("facts-complete",),
+            digest=ctx.policy.digest,
         )
     state = ctx.recorder.state
     now = ctx.ports.clock.now_us()
@@ -151,7 +155,9 @@ async def decide(ctx: Context, proposal: Proposal, discharged: frozenset[str]) -
         labels=proposal.labels,
         facts=proposal.facts,
         totals={
-            total.name: TotalValue(amount=from_micros(total.seen_amount + total.amount), count=total.seen_count)
+            total.name: TotalValue(
+                amount=from_micros(total.seen_amount + total.amount), count=total.seen_count
+            )
             for total in proposal.totals
         },
         autonomy=ctx.autonomy(spec.name),
@@ -284,7 +290,11 @@ def _fields(arguments: BaseModel) -> dict[str, Any]:
 async def _totals(ctx: Context, spec: ToolSpec, values: dict[str, Any]) -> tuple[TotalSeen, ...]:
     found: list[TotalSeen] = []
     for total in spec.totals:
-        day = f"{datetime.fromtimestamp(ctx.ports.clock.now_us() / 1e6, UTC):%Y-%m-%d}" if total.per == "day" else ""
+        day = (
+            f"{datetime.fromtimestamp(ctx.ports.clock.now_us() / 1e6, UTC):%Y-%m-%d}"
+            if total.per == "day"
+            else ""
+        )
         target = render(total.by, values) if total.by else ctx.agent.name
         key = total_key(ctx.recorder.store.tenant_key, f"{spec.name}.{total.name}", target, day)
         amount = _amount(values, total.of)

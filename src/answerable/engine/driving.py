@@ -6,7 +6,7 @@ import asyncio
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from answerable.engine import approvals, calls
+from answerable.engine import approvals, sending
 from answerable.engine.deciding import NoFact, fact_arguments, read_fact
 from answerable.engine.outcome import Outcome
 from answerable.engine.packet import build_packet
@@ -130,13 +130,19 @@ def ending_for(error: BaseException) -> Ending | None:
             return Ending("escalated", code=ReasonCode.EFFECT_UNKNOWN.value, reason=str(error.args[0]))
         case Escalated():
             return Ending(
-                "escalated", code=str(error.code), reason=error.reason, rules=error.rules, question=error.question
+                "escalated",
+                code=str(error.code),
+                reason=error.reason,
+                rules=error.rules,
+                question=error.question,
             )
         case Halted():
             return Ending(
                 "halted",
                 code=ReasonCode.HALTED.value,
-                reason=f"a halt of `{error.scope}`: {error.reason}" if error.reason else f"a halt of `{error.scope}`",
+                reason=f"a halt of `{error.scope}`: {error.reason}"
+                if error.reason
+                else f"a halt of `{error.scope}`",
                 rules=(f"halt-{error.scope}",),
             )
         case ModelFailed():
@@ -144,12 +150,18 @@ def ending_for(error: BaseException) -> Ending | None:
         case RunDiverged():
             return Ending("failed", code=ReasonCode.DIVERGED.value, reason=str(error.args[0]))
         case AnswerableError():
-            code = ReasonCode.TOOL_FAILURE if type(error).__name__ in ("ToolFailed", "NotDone") else ReasonCode.INTERNAL
+            code = (
+                ReasonCode.TOOL_FAILURE
+                if type(error).__name__ in ("ToolFailed", "NotDone")
+                else ReasonCode.INTERNAL
+            )
             outcome = "escalated" if code is ReasonCode.TOOL_FAILURE else "failed"
             return Ending(outcome, code=code.value, reason=str(error.args[0]))
         case Exception():
             return Ending(
-                "failed", code=ReasonCode.INTERNAL.value, reason=f"the agent's code raised {type(error).__name__}: {error}"
+                "failed",
+                code=ReasonCode.INTERNAL.value,
+                reason=f"the agent's code raised {type(error).__name__}: {error}",
             )
         case _:
             return None
@@ -281,7 +293,7 @@ async def take_reports(ctx: Context, owner: str) -> None:
     state = ctx.recorder.state
     for effect, path in list(state.unknown.items()):
         if effect in state.reported:
-            await calls.settle_reported(ctx, path, state.reported[effect])
+            await sending.settle_reported(ctx, path, state.reported[effect])
 
 
 async def told(recorder: Recorder) -> Outcome:

@@ -79,7 +79,9 @@ async def ask(
                 failed = error
                 if not error.retryable or try_ == ATTEMPTS:
                     break
-                pause = error.retry_after_s if error.retry_after_s is not None else BACKOFF_S * 2 ** (try_ - 1)
+                pause = (
+                    error.retry_after_s if error.retry_after_s is not None else BACKOFF_S * 2 ** (try_ - 1)
+                )
                 await ctx.ports.clock.sleep(min(pause, 30.0))
     assert failed is not None
     raise failed

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 from answerable.kernel.tool import PROBEABLE, RESENDABLE, WriteMode
 
 if TYPE_CHECKING:
-    from answerable.kernel.events import ApprovalRequested, CallDecided, CallEnded, CallIntended, EffectReported
+    from answerable.kernel.events import (
+        ApprovalRequested,
+        CallDecided,
+        CallEnded,
+        CallIntended,
+        EffectReported,
+    )
     from answerable.kernel.state import CallStep
     from answerable.kernel.tool import ToolSpec
 

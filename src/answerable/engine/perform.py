@@ -72,7 +72,9 @@ class Performer:
         """Refuse a tool whose credentials or resources are not there, before anything runs."""
         for name, injection in tool.injected:
             if injection == "secret" and name not in self._secrets:
-                raise ConfigError(f"`{tool.name}` needs the secret `{name}`", hint="give it to the runtime: secrets=")
+                raise ConfigError(
+                    f"`{tool.name}` needs the secret `{name}`", hint="give it to the runtime: secrets="
+                )
             if injection == "resource" and name not in self._resources:
                 raise ConfigError(f"`{tool.name}` needs `{name}`", hint="give it to the runtime: resources=")
 
@@ -97,7 +99,12 @@ class Performer:
                 if halt.scope in covers:
                     raise Halted(halt.scope, halt.reason)
         if self._ports.clock.monotonic_ns() > permit.send_by_ns:
-            return Sent(state="failed", failure="timeout", error="the send deadline had passed; nothing was sent", is_retryable=True)
+            return Sent(
+                state="failed",
+                failure="timeout",
+                error="the send deadline had passed; nothing was sent",
+                is_retryable=True,
+            )
         return await self._send(
             tool,
             tool.function,
@@ -120,7 +127,13 @@ class Performer:
             tool, tool.probe, arguments, key=key, plan=None, draft=None, is_write=False, role="probe"
         )
         if sent.state != "done":
-            return Sent(state="unknown", failure=sent.failure, error=sent.error, us=sent.us, was_cancelled=sent.was_cancelled)
+            return Sent(
+                state="unknown",
+                failure=sent.failure,
+                error=sent.error,
+                us=sent.us,
+                was_cancelled=sent.was_cancelled,
+            )
         is_absent = sent.result is None and sent.failure is None
         return Sent(state="failed", us=sent.us) if is_absent else sent
 
@@ -152,7 +165,9 @@ class Performer:
                 given |= self._injected(tool, key, plan, draft)
                 value = await self._call(function, (), given, tool, begin_by_ns)
             else:
-                value = await self._call(function, (arguments,), self._for_probe(function, tool, key), tool, None)
+                value = await self._call(
+                    function, (arguments,), self._for_probe(function, tool, key), tool, None
+                )
         except _NeverBegan:
             was_cancelled = _is_being_cancelled()
             sent = Sent(
@@ -163,7 +178,12 @@ class Performer:
                 was_cancelled=was_cancelled,
             )
         except TimeoutError as error:
-            sent = Sent(state=failed, failure="timeout", error=self._words(error) or "no answer in time", is_retryable=True)
+            sent = Sent(
+                state=failed,
+                failure="timeout",
+                error=self._words(error) or "no answer in time",
+                is_retryable=True,
+            )
         except NotDone as error:
             sent = Sent(
                 state="failed",
@@ -259,7 +279,9 @@ class Performer:
 
     def _for_probe(self, function: Function, tool: Tool, key: str) -> dict[str, Any]:
         """A probe takes the arguments, and by name what it asks for of the key, secrets and resources."""
-        wanted = function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
+        wanted = function.__code__.co_varnames[
+            : function.__code__.co_argcount + function.__code__.co_kwonlyargcount
+        ]
         everything: dict[str, Any] = {**self._resources, **self._secrets, "key": key}
         return {name: everything[name] for name in wanted[1:] if name in everything}
 

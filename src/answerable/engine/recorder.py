@@ -34,7 +34,13 @@ class Recorder:
     """See the module. One at a time per run and process; the journal refuses a second owner."""
 
     def __init__(
-        self, store: JournalStore, ports: Ports, run: RunId, subject: tuple[str, bytes], state: RunState, head: Head
+        self,
+        store: JournalStore,
+        ports: Ports,
+        run: RunId,
+        subject: tuple[str, bytes],
+        state: RunState,
+        head: Head,
     ) -> None:
         self.store = store
         self.ports = ports

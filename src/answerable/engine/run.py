@@ -94,12 +94,16 @@ class Run:
         certainly was not done, `EffectUnknown` where nobody knows.
         """
         self._refuse_positional(positional, tool)
-        return (await self._alone("call", lambda path: calls.call(self._ctx, path, _name(tool), arguments))).value
+        return (
+            await self._alone("call", lambda path: calls.call(self._ctx, path, _name(tool), arguments))
+        ).value
 
     async def compensate(self, effect: str, tool: Tool | str, /, **arguments: Any) -> Any:
         """Take an effect back: an effect itself, through the same gates. `effect` is the key of what it undoes."""
         return (
-            await self._alone("call", lambda path: calls.call(self._ctx, path, _name(tool), arguments, undoes=effect))
+            await self._alone(
+                "call", lambda path: calls.call(self._ctx, path, _name(tool), arguments, undoes=effect)
+            )
         ).value
 
     async def gather(self, proposals: Sequence[tuple[Tool | str, dict[str, Any]]]) -> list[Any]:
@@ -144,7 +148,7 @@ class Run:
                 [*offers, *extra],
                 output_schema=output_schema,
                 tokens_max=self._ctx.agent.tokens_per_reply,
-            )
+            ),
         )
 
     async def structured(
@@ -166,7 +170,10 @@ class Run:
             problem = answer.text
             asked += [
                 Message(role="assistant", text=reply.text),
-                Message(role="user", text=f"That is not what was asked for: {problem}. Answer with the JSON alone."),
+                Message(
+                    role="user",
+                    text=f"That is not what was asked for: {problem}. Answer with the JSON alone.",
+                ),
             ]
         self.escalate(
             f"the model gave no usable answer in {attempts} tries: {problem}",
@@ -241,7 +248,9 @@ class Run:
                 hint="the agent's code changed under an open run; run it with the release that began it",
             )
 
-    async def _batch(self, proposals: list[tuple[str, Any]], offered: frozenset[str] | None) -> list[Answered]:
+    async def _batch(
+        self, proposals: list[tuple[str, Any]], offered: frozenset[str] | None
+    ) -> list[Answered]:
         async def all_of_them(path: StepPath) -> list[Answered]:
             return await _together(self._ctx, path.turn, proposals, offered)
 
@@ -301,9 +310,7 @@ async def _answer(
 
 def offer(tool: Tool) -> ToolOffer:
     """A tool as a model is shown it."""
-    return ToolOffer(
-        name=tool.name, description=tool.spec.description, parameters=tool.spec.parameters()
-    )
+    return ToolOffer(name=tool.name, description=tool.spec.description, parameters=tool.spec.parameters())
 
 
 def _name(tool: Tool | str) -> str:

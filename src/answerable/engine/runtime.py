@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ValidationError
 
-from answerable.engine import approvals, driving
-from answerable.engine.context import Context, Person, limits_of
+from answerable.engine import approvals, driving, people
+from answerable.engine.context import Context, Person
+from answerable.engine.halting import HaltReport, halt_in
+from answerable.engine.intake import Intake
 from answerable.engine.outcome import Outcome
 from answerable.engine.perform import Performer
 from answerable.engine.recorder import Recorder
@@ -21,7 +21,6 @@ from answerable.engine.run import Run
 from answerable.engine.signals import Escalated, Halted, Stopping
 from answerable.errors import (
     AnswerableError,
-    ApprovalError,
     ConfigError,
     InputError,
     JournalBusy,
@@ -31,22 +30,13 @@ from answerable.errors import (
     JournalFull,
     RunHalted,
 )
-from answerable.gates.approval import refusal, statement
-from answerable.gates.schema import canonical
-from answerable.journal.store import Append, Payload
 from answerable.kernel import events
-from answerable.kernel.encoding import encode_payload, keyed_digest
-from answerable.kernel.entry import EMPTY
+from answerable.kernel.encoding import encode_payload
 from answerable.kernel.ids import (
     RunId,
-    agent_stream,
-    inbox_stream,
     named,
-    run_id_from_source,
-    run_stream,
     tenant_stream,
 )
-from answerable.kernel.tool import render
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -55,7 +45,6 @@ if TYPE_CHECKING:
     from answerable.engine.ports import Ports
     from answerable.gates.approval import Approver
     from answerable.gates.pipeline import Policy
-    from answerable.journal.store import RunRow
     from answerable.journal.sqlite import SqliteJournal
     from answerable.kernel.secret import Secret
     from answerable.models.port import ModelPort
@@ -83,15 +72,6 @@ class Settings:
     requested_by: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HaltReport:
-    """What a halt found: its epoch, and the effects that were in flight."""
-
-    scope: str
-    epoch: int
-    in_flight: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
-
-
 @dataclass(slots=True, kw_only=True)
 class _Active:
     task: asyncio.Task[Any]
@@ -110,11 +90,13 @@ class Runtime:
         self._active: dict[str, _Active] = {}
         self._is_stopping = False
         self._watcher: asyncio.Task[None] | None = None
-        self._releases: set[str] = set()
         self._seen_epoch = 0
         self._lost_until = 0
         self._tools = {name: agent.all_tools() for name, agent in settings.agents.items()}
         self._release_of = {name: agent.release() for name, agent in settings.agents.items()}
+        self._intake = Intake(
+            store, ports, tenant=settings.tenant, owner=self.owner, releases=self._release_of
+        )
 
     async def begin(self) -> None:
         """Take a name, check that every tool has what it needs, and start looking for halts."""
@@ -151,105 +133,11 @@ class Runtime:
     ) -> list[RunId]:
         """Accept tasks durably, all or none per commit, before any of them is worked on.
 
-        A task whose source event already has a run is not accepted again: its run is returned. Raises `InputError` for a
-        task that is not valid; nothing of the call is accepted then.
+        A task whose source event already has a run is not accepted again: its run is returned. Raises `InputError`
+        for a task that is not valid; nothing of the call is accepted then.
         """
-        known = self._agent(agent)
-        accepted = [self._task(known, task, index) for index, task in enumerate(tasks)]
-        runs: list[RunId] = []
-        batch: list[Append] = []
-        for task in accepted:
-            run, append = await self._created(known, task, requested_by or self.settings.requested_by, kind)
-            runs.append(run)
-            if append is not None and append.stream not in {other.stream for other in batch}:
-                batch.append(append)
-            if len(batch) >= SUBMIT_BATCH:
-                await self._accept(batch)
-                batch = []
-        if batch:
-            await self._accept(batch)
-        return runs
-
-    async def _accept(self, batch: list[Append]) -> None:
-        try:
-            await self.store.append(*batch)
-        except (JournalConflict, JournalFenced):
-            for append in batch:  # another process accepted one of them: then that one is its run
-                with contextlib.suppress(JournalConflict, JournalFenced):
-                    await self.store.append(append)
-
-    def _task(self, agent: Agent, task: object, index: int) -> BaseModel:
-        if isinstance(task, agent.task):
-            return task
-        try:
-            raw = task.model_dump(mode="json") if isinstance(task, BaseModel) else task
-            return agent.task.model_validate_json(encode_payload(raw))
-        except (ValidationError, ValueError, TypeError) as error:
-            raise InputError(
-                f"task {index + 1} is not a `{agent.task.__name__}`: {error}", hint="correct it; nothing was accepted"
-            ) from None
-
-    async def _created(
-        self, agent: Agent, task: BaseModel, requested_by: str, kind: str
-    ) -> tuple[RunId, Append | None]:
-        fields = {name: getattr(task, name) for name in type(task).model_fields}
-        tenant = self.settings.tenant
-        source = render(agent.source, fields) if agent.source else ""
-        run = (
-            run_id_from_source(tenant, agent.name, source)
-            if source
-            else RunId(named("run", self.ports.entropy(16)))
-        )
-        if source and (await self.store.head(run_stream(run))).seq:
-            return run, None
-        label = f"person:{render(agent.subject, fields)}" if agent.subject else f"run:{run}"
-        subject, key = await self.store.subject(label)
-        body = encode_payload(
-            {
-                "task": canonical(task),
-                "on_behalf_of": render(agent.on_behalf_of, fields) if agent.on_behalf_of else "",
-                "requested_by": requested_by,
-            }
-        )
-        ref = keyed_digest(key, "answerable/payload/v1", body)
-        created = events.RunCreated(
-            journal=self.store.journal,
-            agent=agent.name,
-            tenant=tenant,
-            kind=kind,
-            release=self._release_of[agent.name],
-            autonomy=agent.autonomy,
-            subject=subject,
-            task=ref,
-            source=keyed_digest(self.store.tenant_key, "answerable/source/v1", source.encode()) if source else None,
-        )
-        await self._note_release(agent.name)
-        now = self.ports.clock.now_us()
-        adopted: tuple[events.Event, ...] = ()
-        if kind == "attached":  # ours from the first entry on: nobody may take it for one that was abandoned
-            limits = tuple(limits_of(agent, run, now))
-            adopted = (events.RunAdopted(epoch=1, owner=self.owner, cause="start", limits=limits),)
-        return run, Append(
-            stream=run_stream(run),
-            events=(created, *adopted),
-            expect=EMPTY,
-            epoch=1,
-            now=now,
-            payloads=(Payload(ref, subject, "task", body),),
-        )
-
-    async def _note_release(self, agent: str) -> None:
-        release = self._release_of[agent]
-        if release in self._releases:
-            return
-        self._releases.add(release)
-        stream = agent_stream(agent)
-        for entry in await self.store.entries(stream):
-            if any(isinstance(e, events.ReleaseSeen) and e.release == release for e in entry.events):
-                return
-        seen = events.ReleaseSeen(release=release, agent=agent)
-        await self.store.append(
-            Append(stream=stream, events=(seen,), expect=None, epoch=0, now=self.ports.clock.now_us())
+        return await self._intake.submit(
+            self._agent(agent), tasks, requested_by=requested_by or self.settings.requested_by, kind=kind
         )
 
     # Driving
@@ -280,11 +168,18 @@ class Runtime:
             return await self._ended(recorder)
         if run in self._active or self._is_stopping:
             return driving.outcome_of(recorder)
-        if state.owner and state.owner != self.owner and state.parked is None and self.store.is_alive(state.owner):
+        if (
+            state.owner
+            and state.owner != self.owner
+            and state.parked is None
+            and self.store.is_alive(state.owner)
+        ):
             return driving.outcome_of(recorder)
         ctx, task = await self._context(recorder, can_park=state.created.kind == "driven")
         if (state.epoch == 0 or state.parked is not None) and self._is_halted(ctx):
-            return driving.outcome_of(recorder)  # what has not begun, or waits, goes on once the halt is lifted
+            return driving.outcome_of(
+                recorder
+            )  # what has not begun, or waits, goes on once the halt is lifted
         if state.parked is not None and not await self._is_ready(ctx):
             return driving.outcome_of(recorder)
         if state.epoch and state.created.release != self._release_of[ctx.agent.name]:
@@ -323,7 +218,12 @@ class Runtime:
     async def _ended(self, recorder: Recorder) -> Outcome:
         """Report a run that has ended; first settle what somebody has said since of its unknown effects."""
         state = recorder.state
-        said = {said.effect for entry in recorder.inbox for said in entry.events if isinstance(said, events.EffectReported)}
+        said = {
+            said.effect
+            for entry in recorder.inbox
+            for said in entry.events
+            if isinstance(said, events.EffectReported)
+        }
         if said & set(state.unknown):
             ctx, _ = await self._context(recorder, can_park=False)
             await driving.take_reports(ctx, self.owner)
@@ -470,7 +370,9 @@ class Runtime:
         except asyncio.CancelledError as cancelled:
             await handle.finish(is_stopped=True)
             halted = driving.halt_in_force(ctx)
-            await driving.end(ctx, given, halted or _abandoned("the code that owned this attached run was cancelled"))
+            await driving.end(
+                ctx, given, halted or _abandoned("the code that owned this attached run was cancelled")
+            )
             if halted is None:
                 raise
             current.uncancel()  # it was the halt that cancelled, not somebody who wants the caller to stop
@@ -495,7 +397,7 @@ class Runtime:
 
     async def halt(self, scope: str, *, by: str, reason: str) -> HaltReport:
         """Stop a run, an agent, a tool or everything, in every process that uses this journal."""
-        epoch = await self._halt(events.HaltRaised, scope, by, reason)
+        epoch = await halt_in(self.store, self.ports, events.HaltRaised, scope, by, reason)
         await self._cancel_halted()
         flying = [
             {"run": run, "effect": effect, "path": path}
@@ -507,13 +409,10 @@ class Runtime:
     async def lift(self, scope: str, *, by: str, reason: str) -> int:
         """Let go on what a halt stopped. Runs that ended as halted stay ended."""
         if scope not in {halt.scope for halt in self.store.halts()[1]}:
-            raise ConfigError(f"no halt of `{scope}` is in force", hint="`answerable runs` shows what is stopped")
-        return await self._halt(events.HaltLifted, scope, by, reason)
-
-    async def _halt(
-        self, kind: type[events.HaltRaised | events.HaltLifted], scope: str, by: str, reason: str
-    ) -> int:
-        return await halt_in(self.store, self.ports, kind, scope, by, reason)
+            raise ConfigError(
+                f"no halt of `{scope}` is in force", hint="`answerable runs` shows what is stopped"
+            )
+        return await halt_in(self.store, self.ports, events.HaltLifted, scope, by, reason)
 
     async def _look_for_halts(self) -> None:
         version = -1
@@ -535,7 +434,10 @@ class Runtime:
         self._seen_epoch = epoch
         scopes = {halt.scope for halt in active}
         for one in list(self._active.values()):
-            in_flight = {one.ctx.recorder.state.calls[path].decided.tool for path in one.ctx.recorder.state.unknown.values()}
+            in_flight = {
+                one.ctx.recorder.state.calls[path].decided.tool
+                for path in one.ctx.recorder.state.unknown.values()
+            }
             covers = one.ctx.scopes() | {f"tool:{tool}" for tool in in_flight}
             if covers & scopes and one.task is not asyncio.current_task():
                 one.task.cancel()
@@ -549,75 +451,13 @@ class Runtime:
 
         Raises `ApprovalError` for an answer that could not count; nothing is recorded then.
         """
-        recorder = await Recorder.load(self.store, self.ports, run)
-        ctx, _ = await self._context(recorder, can_park=True)
-        asked = [
-            request
-            for step in recorder.state.calls.values()
-            for request in step.requests
-            if request.request not in step.settled
-        ]
-        if not asked or recorder.state.ended is not None:
-            raise ApprovalError(f"`{run}` waits for no approval", hint="`answerable runs` lists those that do")
-        request = asked[-1]
-        nonce = self.ports.entropy(16).hex()
-        rules = tuple(sorted(rule for rule, _, _ in request.needs))
-        signed = statement(
-            journal=self.store.journal,
-            run=run,
-            request=request.request,
-            digest=request.digest,
-            verdict=verdict,
-            approver=approver,
-            rules=rules,
-            expires=request.expires,
-            nonce=nonce,
-        )
-        key = Ed25519PrivateKey.from_private_bytes(private_key)
-        given = events.ApprovalGiven(
-            request=request.request,
-            verdict=verdict,
-            approver=approver,
-            digest=request.digest,
-            rules=rules,
-            expires=request.expires,
-            nonce=nonce,
-            signature=base64.b64encode(key.sign(signed)).decode(),
-            note=recorder.seal(note, "note") if note else None,
-        )
-        now = self.ports.clock.now_us()
-        why_not = refusal(
-            given,
-            request,
-            ctx.approvers,
-            journal=self.store.journal,
-            run=run,
-            requester=ctx.person.requested_by,
-            now=now,
-        )
-        if why_not:
-            raise ApprovalError(f"the answer cannot count: {why_not}", hint="nothing was recorded")
-        payloads = ()
-        if note:
-            body = encode_payload(note)
-            ref = recorder.seal(note, "note")
-            payloads = (Payload(ref, recorder.subject, "note", body),)
-        await self.store.append(
-            Append(stream=inbox_stream(run), events=(given,), expect=None, epoch=0, now=now, payloads=payloads)
-        )
-        return given
+        ctx, _ = await self._context(await Recorder.load(self.store, self.ports, run), can_park=True)
+        return await people.answer(ctx, verdict, approver=approver, private_key=private_key, note=note)
 
     async def report(self, run: RunId, effect: str, state: str, *, by: str) -> None:
         """Say what became of an unknown effect: `done` or `failed`, after having looked."""
         recorder = await Recorder.load(self.store, self.ports, run)
-        if effect not in recorder.state.unknown:
-            raise ConfigError(f"`{effect}` is not an unknown effect of `{run}`", hint=f"`answerable show {run}`")
-        if state not in ("done", "failed"):
-            raise ConfigError(f"`{state}` is no answer", hint="`done` or `failed`")
-        said = events.EffectReported(effect=effect, state=state, by=by)
-        await self.store.append(
-            Append(stream=inbox_stream(run), events=(said,), expect=None, epoch=0, now=self.ports.clock.now_us())
-        )
+        await people.report(recorder, effect, state, by=by)
         if recorder.state.ended is not None:
             await self.drive(run)  # nobody else will: a run that has ended is driven by nobody
 
@@ -665,40 +505,3 @@ async def _to_its_end(run: Run, program: Awaitable[object]) -> object:
     await run.finish()
     run.check_complete()
     return answer
-
-
-async def halt_in(
-    store: SqliteJournal,
-    ports: Ports,
-    kind: type[events.HaltRaised | events.HaltLifted],
-    scope: str,
-    by: str,
-    reason: str,
-) -> int:
-    """Raise or lift a halt in a journal, without a runtime: it must work when nothing else does."""
-    if not reason.isascii() or not reason.isprintable() or len(reason) > TOKEN_MAX:  # entries hold no content
-        raise ConfigError(f"the reason `{reason[:40]}` cannot be recorded", hint="at most 128 plain ASCII characters")
-    prefix, _, name = scope.partition(":")
-    if scope != "all" and (prefix not in ("run", "agent", "tool") or not name):
-        raise ConfigError(f"`{scope}` cannot be halted", hint="all, run:ID, agent:NAME or tool:NAME")
-    stream = tenant_stream("default")
-    for _ in range(20):
-        head = await store.head(stream)
-        epoch = store.halts()[0] + 1
-        event = kind(scope=scope, epoch=epoch, by=by, reason=reason)
-        try:
-            await store.append(
-                Append(stream=stream, events=(event,), expect=head, epoch=0, now=ports.clock.now_us())
-            )
-        except JournalConflict:
-            continue
-        return epoch
-    raise JournalError("the halt could not be written: the journal is too busy", hint="try again at once")
-
-
-def rows_by_state(rows: Sequence[RunRow]) -> dict[str, int]:
-    """How many runs are in each state."""
-    found: dict[str, int] = {}
-    for row in rows:
-        found[row.state] = found.get(row.state, 0) + 1
-    return found
