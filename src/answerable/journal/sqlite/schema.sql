@@ -1,15 +1,16 @@
--- The journal's truth. See spec/journal.md. Everything below `subject` is derived and can be rebuilt.
+-- The journal's truth. See spec/journal.md. Its two large tables are appended to in order of writing: rows of a
+-- kilobyte in a table without a row id would each take a page of their own.
+-- Everything below `subject` is derived and can be rebuilt.
 CREATE TABLE entry (
     stream TEXT NOT NULL, seq INTEGER NOT NULL, time INTEGER NOT NULL,
     prev TEXT NOT NULL, hash TEXT NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (stream, seq)
-) WITHOUT ROWID;
+);
 
 CREATE TABLE payload (
     ref TEXT PRIMARY KEY, subject TEXT NOT NULL, retention TEXT NOT NULL, created INTEGER NOT NULL,
     size INTEGER NOT NULL, body BLOB, erased INTEGER
-) WITHOUT ROWID;
-CREATE INDEX payload_age ON payload (retention, created) WHERE erased IS NULL;
+);
 
 -- `label` is what the company calls the person; it goes with the key when the person is erased.
 CREATE TABLE subject (ref TEXT PRIMARY KEY, key BLOB, label TEXT UNIQUE) WITHOUT ROWID;
@@ -47,7 +48,6 @@ CREATE TABLE effect (
     effect TEXT PRIMARY KEY, run TEXT NOT NULL, path TEXT NOT NULL, tool TEXT NOT NULL, state TEXT NOT NULL,
     claim TEXT, rule TEXT, amount INTEGER NOT NULL, totals TEXT NOT NULL, undoes TEXT
 ) WITHOUT ROWID;
-CREATE INDEX effect_open ON effect (run) WHERE state IN ('started', 'unknown');
 
 CREATE TABLE halt (
     scope TEXT PRIMARY KEY, epoch INTEGER NOT NULL, is_active INTEGER NOT NULL, by TEXT NOT NULL,
