@@ -8,7 +8,6 @@ import csv
 import hashlib
 import importlib.machinery
 import importlib.util
-import json
 import os
 import sys
 import tomllib
@@ -138,12 +137,15 @@ def load_project(directory: Path, *, data: Path | None = None) -> Project:
         config = _File.model_validate(read)
     except FileNotFoundError:
         raise ConfigError(
-            f"there is no `{CONFIG}` in `{directory}`", hint="name a project folder; `answerable init NAME` makes one"
+            f"there is no `{CONFIG}` in `{directory}`",
+            hint="name a project folder; `answerable init NAME` makes one",
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"`{path.name}` cannot be read: {error}", hint="correct the line") from None
     except ValidationError as error:
-        raise ConfigError(f"`{path.name}`: {_problems(error)}", hint="correct the file; unknown keys are refused") from None
+        raise ConfigError(
+            f"`{path.name}`: {_problems(error)}", hint="correct the file; unknown keys are refused"
+        ) from None
     module = _load_module(directory, config.project.module)
     data = (data or directory).resolve()
     agents = _agents(module, data)
@@ -161,7 +163,9 @@ def load_project(directory: Path, *, data: Path | None = None) -> Project:
         approvers=[_approver(table) for table in config.approvers],
         journal_url=_journal_url(config.project.journal, data),
         tasks_file=_found(tasks, data, directory),
-        retention={name: seconds(text) for name, text in {"standard": RETENTION_DEFAULT, **config.retention}.items()},
+        retention={
+            name: seconds(text) for name, text in {"standard": RETENTION_DEFAULT, **config.retention}.items()
+        },
         notify=_notify(config.notify),
         module=module,
         prices=_prices(config.project.prices, directory),
@@ -191,7 +195,9 @@ def _load_module(directory: Path, file: str) -> ModuleType:
     """Load the project's module as part of a package of its own, so that it may import its siblings."""
     path = directory / file
     if not path.is_file():
-        raise ConfigError(f"there is no `{file}` in `{directory}`", hint="`module` in answerable.toml names it")
+        raise ConfigError(
+            f"there is no `{file}` in `{directory}`", hint="`module` in answerable.toml names it"
+        )
     digest = hashlib.sha256(str(directory).encode()).hexdigest()[:24]
     package = f"answerable_project_{digest}"
     if package not in sys.modules:
@@ -221,14 +227,19 @@ def _load_module(directory: Path, file: str) -> ModuleType:
     except Exception as error:
         sys.modules.pop(name, None)
         raise ConfigError(
-            f"`{file}` cannot be loaded: {type(error).__name__}: {error}", hint="run it with Python to see where"
+            f"`{file}` cannot be loaded: {type(error).__name__}: {error}",
+            hint="run it with Python to see where",
         ) from error
     return module
 
 
 def _agents(module: ModuleType, data: Path) -> dict[str, Agent]:
     chosen = getattr(module, "agent_for", None)
-    found = [chosen(data)] if chosen is not None else [value for value in vars(module).values() if isinstance(value, Agent)]
+    found = (
+        [chosen(data)]
+        if chosen is not None
+        else [value for value in vars(module).values() if isinstance(value, Agent)]
+    )
     return {agent.name: agent for agent in found}
 
 
@@ -250,7 +261,9 @@ def _notify(table: _NotifyTable) -> NotifySettings:
         raise ConfigError("`[notify]` has a command and a webhook", hint="choose one")
     secret = os.environ.get(table.secret_env, "") if table.secret_env else ""
     if table.secret_env and not secret:
-        raise ConfigError(f"`{table.secret_env}` is not set", hint="it holds the secret that signs the webhook")
+        raise ConfigError(
+            f"`{table.secret_env}` is not set", hint="it holds the secret that signs the webhook"
+        )
     return NotifySettings(command=tuple(table.command or ()), webhook=table.webhook or "", secret=secret)
 
 
@@ -268,7 +281,8 @@ def bundle_of(agent: Agent) -> Bundle:
         sources = dict(agent.policy)
     if not sources:
         raise PolicyError(
-            f"the policy of `{agent.name}` has no .cedar file", hint="without rules everything is denied: write a permit"
+            f"the policy of `{agent.name}` has no .cedar file",
+            hint="without rules everything is denied: write a permit",
         )
     specs = [tool.spec for tool in agent.all_tools().values()]
     return load_bundle(sources, specs, [agent.name], roles={agent.name: agent.roles} if agent.roles else None)
@@ -287,7 +301,9 @@ def read_tasks(path: Path, agent: Agent) -> list[BaseModel]:
             given = read if isinstance(read, dict) else parse_object(read)
             task = _task_of(agent, given)
         except Refused as refused:
-            raise InputError(f"`{path.name}` line {number}: {refused}", hint="correct it; nothing was accepted") from None
+            raise InputError(
+                f"`{path.name}` line {number}: {refused}", hint="correct it; nothing was accepted"
+            ) from None
         except ValidationError as error:
             raise InputError(
                 f"`{path.name}` line {number}: {_problems(error)}", hint="correct it; nothing was accepted"
@@ -302,18 +318,20 @@ def read_tasks(path: Path, agent: Agent) -> list[BaseModel]:
             seen[source] = number
         tasks.append(task)
     if not tasks:
-        raise InputError(f"`{path.name}` holds no task", hint="one JSON object a line, or a CSV with a header")
+        raise InputError(
+            f"`{path.name}` holds no task", hint="one JSON object a line, or a CSV with a header"
+        )
     return tasks
 
 
 def _task_of(agent: Agent, given: dict[str, Any]) -> BaseModel:
-    from answerable.kernel.encoding import encode_payload  # noqa: PLC0415
+    from answerable.kernel.encoding import encode_payload
 
     return agent.task.model_validate_json(encode_payload(given))
 
 
 def _source(agent: Agent, task: BaseModel) -> str:
-    from answerable.kernel.tool import render  # noqa: PLC0415
+    from answerable.kernel.tool import render
 
     return render(agent.source, {name: getattr(task, name) for name in type(task).model_fields})
 
@@ -324,7 +342,9 @@ def _lines(path: Path) -> list[tuple[int, str | dict[str, Any]]]:
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:
-        raise InputError(f"`{path}` cannot be read: {error.strerror}", hint="name a file that is there") from None
+        raise InputError(
+            f"`{path}` cannot be read: {error.strerror}", hint="name a file that is there"
+        ) from None
     except UnicodeDecodeError:
         raise InputError(f"`{path.name}` is not UTF-8", hint="save it as UTF-8") from None
     if path.suffix == ".jsonl":
@@ -338,7 +358,8 @@ def _lines(path: Path) -> list[tuple[int, str | dict[str, Any]]]:
             for row in reader:
                 if None in row or None in row.values():
                     raise InputError(
-                        f"`{path.name}` line {reader.line_num}: has not as many fields as the header", hint="correct it"
+                        f"`{path.name}` line {reader.line_num}: has not as many fields as the header",
+                        hint="correct it",
                     )
                 lines.append((reader.line_num, {name: value for name, value in row.items() if value != ""}))
         except csv.Error as error:
@@ -492,5 +513,3 @@ async def open_project(
         prices=project.prices,
     ) as runtime:
         yield runtime
-
-

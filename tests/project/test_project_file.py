@@ -36,8 +36,18 @@ def change(desk: Path, file: str, old: str, new: str) -> None:
         ("answerable.toml", "[project]", "[project", "cannot be read"),
         ("answerable.toml", 'standard = "90d"', 'standard = "ninety days"', "is not a duration"),
         ("answerable.toml", 'tenant = "default"', 'prices = "none.toml"', "there is no price file"),
-        ("answerable.toml", "[retention]", '[[approvers]]\nname = "dana"\nroles = ["x"]\npublic_key = "zz"\n[retention]', "is not an Ed25519 key"),
-        ("answerable.toml", "[retention]", '[notify]\ncommand = ["a"]\nwebhook = "http://127.0.0.1"\n[retention]', "a command and a webhook"),
+        (
+            "answerable.toml",
+            "[retention]",
+            '[[approvers]]\nname = "dana"\nroles = ["x"]\npublic_key = "zz"\n[retention]',
+            "is not an Ed25519 key",
+        ),
+        (
+            "answerable.toml",
+            "[retention]",
+            '[notify]\ncommand = ["a"]\nwebhook = "http://127.0.0.1"\n[retention]',
+            "a command and a webhook",
+        ),
         ("desk.py", "from .clerk import clerk", "from .clrk import clerk", "cannot be loaded"),
     ],
 )
@@ -57,8 +67,15 @@ def test_a_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:
 def test_two_projects_with_the_same_last_folder_do_not_mix(tmp_path: Path) -> None:
     """Each is loaded from its own files, however alike their paths end."""
     for name in ("first-home-of-somebody", "other-home-of-somebody"):
-        shutil.copytree(example_dir(), tmp_path / name / "my-desk", ignore=shutil.ignore_patterns("__pycache__"))
-    change(tmp_path / "other-home-of-somebody" / "my-desk", "desk.py", 'owner="support-platform"', 'owner="others"')
+        shutil.copytree(
+            example_dir(), tmp_path / name / "my-desk", ignore=shutil.ignore_patterns("__pycache__")
+        )
+    change(
+        tmp_path / "other-home-of-somebody" / "my-desk",
+        "desk.py",
+        'owner="support-platform"',
+        'owner="others"',
+    )
 
     first = load_project(tmp_path / "first-home-of-somebody" / "my-desk")
     other = load_project(tmp_path / "other-home-of-somebody" / "my-desk")
@@ -140,8 +157,8 @@ def test_yesterdays_file_is_refused_until_the_loss_is_accepted(tmp_path: Path) -
     """The head that was exported from it remembers more than the file holds."""
     import asyncio
 
-    from answerable.engine.ports import system_ports
     from answerable.engine.halting import halt_in
+    from answerable.engine.ports import system_ports
     from answerable.journal.heads import export_head
     from answerable.journal.verify import verify_database
     from answerable.kernel.events import HaltRaised

@@ -55,8 +55,8 @@ def halt(
 
 async def _halt(url: str, scope: str, reason: str, *, as_json: bool) -> None:
     from answerable.cli.keys import user_name
-    from answerable.engine.ports import system_ports
     from answerable.engine.halting import halt_in
+    from answerable.engine.ports import system_ports
     from answerable.kernel.events import HaltRaised
 
     async with opened(url) as store:

@@ -23,6 +23,7 @@ from answerable.cli import (
     key,
     policy,
     replay,
+    report,
     resume,
     retention,
     run,
@@ -75,6 +76,7 @@ app.command("show")(show.show)
 app.command("watch")(watch.watch)
 app.command("approve")(approve.approve)
 app.command("deny")(approve.deny)
+app.command("report")(report.report)
 app.command("halt")(halt.halt)
 app.command("resume")(resume.resume)
 app.command("replay")(replay.replay)

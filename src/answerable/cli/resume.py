@@ -82,8 +82,8 @@ async def _lift(
     scope: str, reason: str, db: str | None, directory: Path | None, *, as_json: bool, is_more_to_come: bool
 ) -> None:
     from answerable.cli.keys import user_name
-    from answerable.engine.ports import system_ports
     from answerable.engine.halting import halt_in
+    from answerable.engine.ports import system_ports
     from answerable.errors import ConfigError
     from answerable.kernel.events import HaltLifted
 

@@ -20,7 +20,6 @@ from answerable.cli.common import (
 )
 
 if TYPE_CHECKING:
-
     from answerable.evidence.view import RunView
 
 Packet = Annotated[

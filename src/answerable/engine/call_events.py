@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from answerable.engine.context import Context, settle
 from answerable.engine.deciding import Proposal
 from answerable.engine.perform import Sent
@@ -11,9 +9,6 @@ from answerable.kernel import events
 from answerable.kernel.decision import Decision, Verdict
 from answerable.kernel.money import to_micros
 from answerable.kernel.tool import RESENDABLE
-
-if TYPE_CHECKING:
-    pass
 
 
 async def write_end(

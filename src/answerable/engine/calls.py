@@ -7,7 +7,7 @@ module does it and writes it down.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from answerable.engine import approvals
 from answerable.engine.agent import seconds
@@ -39,9 +39,6 @@ from answerable.errors import (
 from answerable.kernel import events
 from answerable.kernel.decision import Decision, ReasonCode, Verdict, deny
 from answerable.kernel.ids import StepPath, request_id
-
-if TYPE_CHECKING:
-    pass
 
 REDECIDE_MAX = 8
 """How often a call is decided again because a total moved under it."""

@@ -100,7 +100,7 @@ async def _until_it_ends(ctx: Context, task: Any, program: Callable[[], Awaitabl
         if halted is None:
             raise
         return halted
-    except BaseException as error:  # noqa: BLE001 - whatever it was, the run needs an ending that says so
+    except BaseException as error:
         ending = ending_for(error)
         if ending is None:
             raise

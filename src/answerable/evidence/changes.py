@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from answerable.evidence.words import ERASED, brief, counted, in_line
-from answerable.journal.store import Erased
+from answerable.evidence.words import brief, counted, in_line
 from answerable.kernel.events import CallDecided, CallEnded, CallIntended, EffectReported, RunEnded
 from answerable.kernel.ids import StepPath
 from answerable.kernel.tool import PROBEABLE, WriteMode

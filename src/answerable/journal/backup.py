@@ -45,7 +45,9 @@ def _copy(store: SqliteJournal, to: Path) -> dict[str, object]:
             source.close()
     if fine != "ok":
         part.unlink(missing_ok=True)
-        raise ConfigError(f"the copy is damaged: {fine}", hint="`answerable doctor` looks at the journal itself")
+        raise ConfigError(
+            f"the copy is damaged: {fine}", hint="`answerable doctor` looks at the journal itself"
+        )
     blobs = store.path.with_name(f"{store.path.name}.blobs")
     count = 0
     if blobs.is_dir():
@@ -57,4 +59,10 @@ def _copy(store: SqliteJournal, to: Path) -> dict[str, object]:
             count += 1
     part.replace(to)
     sync_folder(to.parent)
-    return {"to": str(to), "entries": entries, "blobs": count, "bytes": to.stat().st_size, "key_included": False}
+    return {
+        "to": str(to),
+        "entries": entries,
+        "blobs": count,
+        "bytes": to.stat().st_size,
+        "key_included": False,
+    }

@@ -50,7 +50,11 @@ async def examine(store: SqliteJournal) -> list[Finding]:
 
 def _files(store: SqliteJournal) -> Iterator[Finding]:
     name = store.path.name
-    beside = [store.path, key_path(store.path), *(store.path.with_name(name + end) for end in ("-wal", "-shm"))]
+    beside = [
+        store.path,
+        key_path(store.path),
+        *(store.path.with_name(name + end) for end in ("-wal", "-shm")),
+    ]
     open_to_others = [
         path.name for path in beside if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077
     ]
@@ -62,7 +66,9 @@ def _files(store: SqliteJournal) -> Iterator[Finding]:
             hint=f"chmod 600 {' '.join(open_to_others)}",
         )
     else:
-        yield Finding(name="file-modes", level="ok", message="database and key are readable by their owner only")
+        yield Finding(
+            name="file-modes", level="ok", message="database and key are readable by their owner only"
+        )
     if not key_path(store.path).exists():
         yield Finding(
             name="signing-key",
@@ -127,7 +133,9 @@ async def _all_entries(store: SqliteJournal) -> list[Entry]:
 
 async def _runs(store: SqliteJournal) -> list[Finding]:
     rows = await store.runs(states=("created", "running", "waiting"))
-    orphans = [row.run for row in rows if row.state != "waiting" and not (row.owner and store.is_alive(row.owner))]
+    orphans = [
+        row.run for row in rows if row.state != "waiting" and not (row.owner and store.is_alive(row.owner))
+    ]
     late = [row.run for row in rows if row.wake_at is not None and row.wake_at < store.now()]
     unknown = await store.open_effects()
     findings = [
@@ -189,6 +197,9 @@ def _disk(store: SqliteJournal) -> Finding:
     free = shutil.disk_usage(store.path.parent).free
     if free < LOW_DISK_BYTES:
         return Finding(
-            name="disk", level="warn", message=f"{free // 1_000_000} MB are free", hint="make room: a full disk stops every run"
+            name="disk",
+            level="warn",
+            message=f"{free // 1_000_000} MB are free",
+            hint="make room: a full disk stops every run",
         )
     return Finding(name="disk", level="ok", message=f"{free // 1_000_000_000} GB are free")

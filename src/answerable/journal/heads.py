@@ -31,7 +31,8 @@ NAMED_MAX = 50
 @dataclass(frozen=True, slots=True)
 class SigningKey:
     """The key that signs heads: a file beside the database. Whoever has both can sign anything, so heads must leave
-    the machine to prove something."""
+    the machine to prove something.
+    """
 
     private: Ed25519PrivateKey
 
@@ -95,7 +96,8 @@ async def export_head(store: SqliteJournal, out: Path) -> dict[str, Any]:
     key = signing_key(store.path, _no_entropy)
     if key.public_text != store.public_key:
         raise ConfigError(
-            "the signing key is not the one that the journal names", hint="restore the journal's own .key file"
+            "the signing key is not the one that the journal names",
+            hint="restore the journal's own .key file",
         )
     streams = [[name, (head := await store.head(name)).seq, head.hash] for name in await store.streams()]
     head: dict[str, Any] = {

@@ -14,7 +14,19 @@ if TYPE_CHECKING:
     from answerable.journal.sqlite import SqliteJournal
 
 STANDARD = "standard"
-CLASSES = ("task", "message", "arguments", "result", "fact", "decision", "approval", "note", "check", "answer", "packet")
+CLASSES = (
+    "task",
+    "message",
+    "arguments",
+    "result",
+    "fact",
+    "decision",
+    "approval",
+    "note",
+    "check",
+    "answer",
+    "packet",
+)
 """Every class of content. A class that is not named in the settings is kept as long as `standard` says."""
 
 

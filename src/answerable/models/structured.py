@@ -13,8 +13,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from answerable.errors import ConfigError
 from pydantic import TypeAdapter, ValidationError
+
+from answerable.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -162,7 +163,8 @@ def _schema_problems(value: object, schema: Mapping[str, Any]) -> list[str]:
         import jsonschema_rs
     except ImportError:
         raise ConfigError(
-            "a JSON Schema cannot be checked without the extra `models`", hint="pip install 'answerable[models]'"
+            "a JSON Schema cannot be checked without the extra `models`",
+            hint="pip install 'answerable[models]'",
         ) from None
     validator = jsonschema_rs.validator_for(dict(schema))
     return [f"{_path(error.instance_path)}: {error.message}" for error in validator.iter_errors(value)]

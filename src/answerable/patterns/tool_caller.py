@@ -59,7 +59,10 @@ async def tool_caller(run: Run, task: Any) -> str:
             if reply.text.strip():
                 return reply.text
             invalid = _count_invalid(run, invalid)
-            messages += [Message(role="assistant", text=reply.text), Message(role="user", text="You answered nothing.")]
+            messages += [
+                Message(role="assistant", text=reply.text),
+                Message(role="user", text="You answered nothing."),
+            ]
             continue
         _escalate_if_asked(run, reply)
         answered = await run.propose(reply.calls)

@@ -18,6 +18,8 @@ from answerable.engine.signals import Parked
 from answerable.errors import ConfigError, RunDiverged
 from answerable.kernel.encoding import encode_payload, keyed_digest
 from answerable.kernel.events import RunEnded
+from answerable.kernel.ids import run_stream
+from answerable.kernel.state import RunState, extend
 
 if TYPE_CHECKING:
     from answerable.engine.runtime import Runtime
@@ -80,14 +82,15 @@ class _NoPerformer:
 async def replay(runtime: Runtime, run: RunId) -> ReplayReport:
     """Replay a finished run. Raises `ConfigError` where it has not ended, `JournalError` where content is gone."""
     reader = await _Reader.load(runtime.store, Ports(clock=_StoppedClock(0), entropy=_none), run)
-    state = reader.state
+    state = reader.state = await _until_it_ended(runtime, run, reader)
     ended = state.ended
     if ended is None:
         raise ConfigError(f"`{run}` has not ended", hint="only a finished run can be replayed")
     assert state.created is not None
     if state.created.kind == "attached":
         raise ConfigError(
-            f"`{run}` is an attached run: its code is not ours to call again", hint="only driven runs can be replayed"
+            f"`{run}` is an attached run: its code is not ours to call again",
+            hint="only driven runs can be replayed",
         )
     reader.ports = Ports(clock=_StoppedClock(state.ended_at), entropy=_none)
     ctx, task = await runtime.context_of(reader)
@@ -101,13 +104,24 @@ async def replay(runtime: Runtime, run: RunId) -> ReplayReport:
     except _TapeEnd:
         return _at_tape_end(run, reader, asked, ended)
     except (Parked, RunDiverged) as error:
-        return ReplayReport(run=run, is_equal=False, difference=str(error) or "the run parks", steps=asked.turns)
-    except BaseException as error:  # noqa: BLE001 - it is the ending that is compared, whatever it was
+        return ReplayReport(
+            run=run, is_equal=False, difference=str(error) or "the run parks", steps=asked.turns
+        )
+    except BaseException as error:
         found = driving.ending_for(error)
         if found is None:
             raise
         ending = found
     return _compare(run, reader, asked, ended, ending)
+
+
+async def _until_it_ended(runtime: Runtime, run: RunId, reader: _Reader) -> RunState:
+    """The run as it was when it ended: what people have said of it since is not part of what is replayed."""
+    state = RunState()
+    for entry in await runtime.store.entries(run_stream(run)):
+        if state.ended is None:
+            extend(state, entry, reader.inbox)
+    return state
 
 
 def _none(_count: int) -> bytes:
@@ -134,7 +148,9 @@ def _at_tape_end(run: RunId, reader: _Reader, asked: Run, ended: RunEnded) -> Re
     return ReplayReport(run=run, is_equal=False, difference=difference, steps=asked.turns)
 
 
-def _compare(run: RunId, reader: _Reader, asked: Run, ended: RunEnded, ending: driving.Ending) -> ReplayReport:
+def _compare(
+    run: RunId, reader: _Reader, asked: Run, ended: RunEnded, ending: driving.Ending
+) -> ReplayReport:
     differences = [
         f"it ends with {name} `{now}`; recorded is `{then}`"
         for name, then, now in (
@@ -158,7 +174,9 @@ def _unasked(reader: _Reader, asked: Run) -> str:
     """Recorded steps that the code did not ask for."""
     state = reader.state
     later = [
-        path for path in (*state.models, *state.calls, *state.values) if int(path.partition(".")[0]) > asked.turns
+        path
+        for path in (*state.models, *state.calls, *state.values)
+        if int(path.partition(".")[0]) > asked.turns
     ]
     return f"{len(later)} recorded steps were not asked for, from {later[0]} on" if later else ""
 

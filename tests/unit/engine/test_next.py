@@ -11,7 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter
 
-from answerable.engine.next import Await, Decide, Finish, GiveUp, Probe, Refuse, Report, Resend, Void, next_action
+from answerable.engine.next import (
+    Await,
+    Decide,
+    Finish,
+    GiveUp,
+    Probe,
+    Refuse,
+    Report,
+    Resend,
+    Void,
+    next_action,
+)
 from answerable.kernel.events import (
     ApprovalRequested,
     ApprovalSettled,

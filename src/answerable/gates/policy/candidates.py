@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from cedarpy import pst
 
 from answerable.gates.policy.context import DECIMAL_STEP, NotExpressible, datetime_text, decimal_text
-from answerable.gates.policy.validator import LONG_MAX, LONG_MIN
 from answerable.gates.policy.shape import Record, Scalar, SetOf
 from answerable.gates.policy.tree import walk
+from answerable.gates.policy.validator import LONG_MAX, LONG_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -45,14 +45,18 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError:
             hint="look who has it open; nothing was written",
         )
     if code == sqlite3.SQLITE_FULL or "disk I/O" in text:
-        return JournalFull(f"the journal `{path}` cannot be written: {text}", hint="free some disk, then resume")
+        return JournalFull(
+            f"the journal `{path}` cannot be written: {text}", hint="free some disk, then resume"
+        )
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return JournalUnreadable(
             f"`{path}` is not a readable journal: {text}",
             hint="restore it from a backup; `answerable audit verify` says how far it can be read",
         )
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return JournalError(f"the journal `{path}` cannot be opened for writing: {text}", hint="check the path and its mode")
+        return JournalError(
+            f"the journal `{path}` cannot be opened for writing: {text}", hint="check the path and its mode"
+        )
     return JournalError(f"the journal `{path}` failed: {text}", hint="`answerable doctor` looks closer")
 
 

@@ -95,7 +95,10 @@ def _call_intended(db: sqlite3.Connection, event: CallIntended, entry: Entry) ->
     claim = event.claim or {}
     if event.attempt > 1:
         db.execute("UPDATE effect SET state = 'started' WHERE effect = ?", (event.effect,))
-        db.execute("UPDATE claim SET state = 'started' WHERE key = ? AND effect = ?", (claim.get("key"), event.effect))
+        db.execute(
+            "UPDATE claim SET state = 'started' WHERE key = ? AND effect = ?",
+            (claim.get("key"), event.effect),
+        )
         return
     for key, _name, amount, seen_amount, seen_count in event.totals:
         _move_total(db, key, amount, seen_amount, seen_count)
@@ -153,15 +156,15 @@ def _call_ended(db: sqlite3.Connection, event: CallEnded, entry: Entry) -> None:
 
 def _undone(db: sqlite3.Connection, effect: str) -> None:
     """An undo was done: the effect it undoes lets go of what it held."""
-    row = db.execute("SELECT claim, rule, amount, totals, state FROM effect WHERE effect = ?", (effect,)).fetchone()
+    row = db.execute(
+        "SELECT claim, rule, amount, totals, state FROM effect WHERE effect = ?", (effect,)
+    ).fetchone()
     if row is None or row[4] != "done":
         return
     claim, rule, amount, totals, _ = row
     _lower_totals(db, totals)
     if rule in ("until_compensated", "up_to"):
-        db.execute(
-            "UPDATE claim SET amount = amount - ?, count = count - 1 WHERE key = ?", (amount, claim)
-        )
+        db.execute("UPDATE claim SET amount = amount - ?, count = count - 1 WHERE key = ?", (amount, claim))
         db.execute("DELETE FROM claim WHERE key = ? AND count <= 0 AND state = 'done'", (claim,))
     db.execute("DELETE FROM effect WHERE effect = ?", (effect,))
 
@@ -213,11 +216,14 @@ def _refuse_if_halted(db: sqlite3.Connection, entry: Entry, tool: str | None) ->
 
 def _reserve(db: sqlite3.Connection, reserve: tuple[Reserve, ...]) -> None:
     for budget, unit, amount, limit in reserve:
-        done = amount <= limit and db.execute(
-            "INSERT INTO budget VALUES (?, ?, ?, 0) ON CONFLICT (id, unit) DO UPDATE SET"
-            " reserved = reserved + excluded.reserved WHERE spent + reserved + excluded.reserved <= ?",
-            (budget, unit, amount, limit),
-        ).rowcount
+        done = (
+            amount <= limit
+            and db.execute(
+                "INSERT INTO budget VALUES (?, ?, ?, 0) ON CONFLICT (id, unit) DO UPDATE SET"
+                " reserved = reserved + excluded.reserved WHERE spent + reserved + excluded.reserved <= ?",
+                (budget, unit, amount, limit),
+            ).rowcount
+        )
         if not done:
             raise BudgetExceeded(
                 f"{amount} {unit} do not fit the budget `{budget}` of {limit}",

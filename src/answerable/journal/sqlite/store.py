@@ -133,7 +133,9 @@ class SqliteJournal:
     async def entry_hash(self, stream: str, seq: int) -> str | None:
         """The hash of one entry, or None where there is none."""
         with translated(self.path):
-            row = self._db.execute("SELECT hash FROM entry WHERE stream = ? AND seq = ?", (stream, seq)).fetchone()
+            row = self._db.execute(
+                "SELECT hash FROM entry WHERE stream = ? AND seq = ?", (stream, seq)
+            ).fetchone()
         return row[0] if row else None
 
     def now(self) -> int:
@@ -169,7 +171,8 @@ class SqliteJournal:
             if row is None:
                 ref = label if label.startswith("tenant:") else named("sub", self._entropy(16))
                 self._small.execute(
-                    "INSERT INTO subject VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (ref, self._entropy(32), label)
+                    "INSERT INTO subject VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                    (ref, self._entropy(32), label),
                 )
                 row = self._small.execute("SELECT ref, key FROM subject WHERE label = ?", (label,)).fetchone()
         if len(self._subjects) > 10_000:
@@ -193,7 +196,9 @@ class SqliteJournal:
             where.append("run = ?")
             values.append(run)
         with translated(self.path):
-            rows = self._db.execute(f"{_RUN} WHERE {' AND '.join(where)} ORDER BY created, run", values).fetchall()
+            rows = self._db.execute(
+                f"{_RUN} WHERE {' AND '.join(where)} ORDER BY created, run", values
+            ).fetchall()
         names = RunRow.__slots__
         return [
             RunRow(**dict(zip(names, (*row[:12], bool(row[12]), *row[13:19], bool(row[19])), strict=True)))
@@ -221,7 +226,9 @@ class SqliteJournal:
     async def budget(self, budget: str) -> dict[str, tuple[int, int]]:
         """See `JournalStore.budget`."""
         with translated(self.path):
-            rows = self._db.execute("SELECT unit, reserved, spent FROM budget WHERE id = ?", (budget,)).fetchall()
+            rows = self._db.execute(
+                "SELECT unit, reserved, spent FROM budget WHERE id = ?", (budget,)
+            ).fetchall()
         return {unit: (reserved, spent) for unit, reserved, spent in rows}
 
     async def total(self, key: str) -> tuple[int, int]:
@@ -239,7 +246,10 @@ class SqliteJournal:
     async def open_effects(self) -> list[str]:
         """The runs that have an effect which may have happened, one for each effect."""
         with translated(self.path):
-            return [row[0] for row in self._db.execute("SELECT run FROM effect WHERE state IN ('started', 'unknown')")]
+            return [
+                row[0]
+                for row in self._db.execute("SELECT run FROM effect WHERE state IN ('started', 'unknown')")
+            ]
 
     async def payloads_before(self, retention: str, before: int) -> list[str]:
         """Refs of a class's content that is older than `before` and that no open run may still need."""

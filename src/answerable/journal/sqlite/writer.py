@@ -58,7 +58,9 @@ class Writer:
     async def append(self, appends: tuple[Append, ...]) -> tuple[Entry, ...]:
         """Queue appends as one transaction and wait until they are durable, or refused."""
         if self._queue.qsize() > QUEUE:
-            raise JournalError("the journal does not keep up with what is asked of it", hint="run fewer at once")
+            raise JournalError(
+                "the journal does not keep up with what is asked of it", hint="run fewer at once"
+            )
         loop = asyncio.get_running_loop()
         future: asyncio.Future[tuple[Entry, ...]] = loop.create_future()
         self._queue.put((appends, loop, future))
@@ -239,7 +241,7 @@ class LargeBody:
         """The body to keep in the row, or None once it is in its file."""
         if len(body) <= self.inline_max:
             return body
-        from answerable.journal.sqlite.files import write_private  # noqa: PLC0415
+        from answerable.journal.sqlite.files import write_private
 
         self.folder.mkdir(mode=0o700, exist_ok=True)
         write_private(self.folder / ref, body)

@@ -73,7 +73,7 @@ def test_the_whole_context(desk: Desk) -> None:
         ({"facts": {"order": None, "customer": None}}, "facts.order is missing"),
         ({"facts": {"ordre": None}}, "`ordre` is not a fact of this tool"),
         ({"facts": {"order": {"id": "A-1"}}}, "facts.order.total_usd is missing"),
-        ({"totals": {}}, 'totals.refunded: Field required'),
+        ({"totals": {}}, "totals.refunded: Field required"),
         (
             {"totals": {"refunded": TotalValue(amount=Decimal("0.00001"), count=0)}},
             "more than four decimal places",

@@ -15,9 +15,9 @@ from pydantic import BaseModel, Field, SecretStr
 from typing_extensions import TypeAliasType
 
 from answerable.gates.policy.schema import render
-from answerable.gates.policy.validator import ContextValidator
 from answerable.gates.policy.shape import Attribute, LeftOut, Record, Scalar, SetOf, Shape, shape_of
 from answerable.gates.policy.tree import look_up
+from answerable.gates.policy.validator import ContextValidator
 
 OrderId = NewType("OrderId", str)
 Name = TypeAliasType("Name", Annotated[str, Field(max_length=9)])
@@ -213,8 +213,16 @@ def test_the_validator_closes_every_record() -> None:
     assert address.is_valid({"street": "High", "number": 2**63 - 1})
     assert address.is_valid({"street": "High"})
     assert address.problem({"street": "High"}) == ""
-    for wrong in ({}, {"street": 1}, {"street": "High", "number": "1"}, {"street": "High", "number": True},
-                  {"street": "High", "number": 2**63}, {"street": "High", "nubmer": 1}, {"street": "High", "number": 1.0}, []):
+    for wrong in (
+        {},
+        {"street": 1},
+        {"street": "High", "number": "1"},
+        {"street": "High", "number": True},
+        {"street": "High", "number": 2**63},
+        {"street": "High", "nubmer": 1},
+        {"street": "High", "number": 1.0},
+        [],
+    ):
         assert not address.is_valid(wrong)
         assert address.problem(wrong)
     letters = ContextValidator(SetOf(Scalar("String", ("a",))))

@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.unit.journal.verify.verify_stories import GOOD, told
 
 from answerable.journal.verify import verify_database
-from tests.unit.journal.verify.verify_stories import GOOD, told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,9 +21,9 @@ def test_a_good_journal_is_ok_but_not_shown_to_be_complete(name: str, tmp_path: 
 
     report = verify_database(journal.write(tmp_path / "j.db"))
 
-    assert () == report.findings
+    assert report.findings == ()
     assert report.is_ok
-    assert "not shown" == report.completeness
+    assert report.completeness == "not shown"
     assert len(journal.rows) == report.entries
     assert journal.journal == report.journal
 
@@ -37,6 +37,6 @@ def test_a_head_shows_completeness(name: str, tmp_path: Path) -> None:
 
     report = verify_database(journal.write(tmp_path / "j.db"), head=head, key=journal.public_bytes)
 
-    assert () == report.findings
+    assert report.findings == ()
     assert report.completeness.startswith("shown up to 2026-01-01T00:00:")
     assert f"by head with digest {report.head_digest}" in report.completeness

@@ -11,11 +11,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.unit.journal.verify.verify_builder import DDL, Journal, encoded
+from tests.unit.journal.verify.verify_stories import STREAM, run_with_read, told
 
 import answerable.journal.verify as package
 from answerable.journal.verify import Report, verify_database
-from tests.unit.journal.verify.verify_builder import DDL, Journal, encoded
-from tests.unit.journal.verify.verify_stories import STREAM, run_with_read, told
 
 LOOSE = DDL.replace(" NOT NULL", "").replace(" TEXT", "").replace(" INTEGER", "").replace(" BLOB", "")
 """The same tables without any types, so that every column takes everything."""
@@ -184,7 +184,7 @@ def test_findings_do_not_fill_the_memory(tmp_path: Path) -> None:
 
     report = verify_database(path)
 
-    assert 1000 == len(report.findings)
+    assert len(report.findings) == 1000
     assert report.findings_left_out > 2000
     assert "more findings that are not listed" in report.to_text()
 
@@ -258,7 +258,7 @@ def test_it_reads_beside_a_writer(tmp_path: Path) -> None:
         report = verify_database(path)
 
         assert report.is_ok
-        assert 4 == report.entries
+        assert report.entries == 4
         assert before == path.read_bytes()
 
 
@@ -293,7 +293,7 @@ def test_progress_is_told(tmp_path: Path) -> None:
 
     verify_database(path, progress=lambda done, total: told_progress.append((done, total)))
 
-    assert [(1000, 1001), (1001, 1001)] == told_progress
+    assert told_progress == [(1000, 1001), (1001, 1001)]
 
 
 def test_it_shares_no_code_with_the_writer() -> None:

@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.unit.journal.verify.verify_museum import MUSEUM
 
 from answerable.journal.verify import KINDS, verify_database
-from tests.unit.journal.verify.verify_museum import MUSEUM
 
 if TYPE_CHECKING:
     from pathlib import Path

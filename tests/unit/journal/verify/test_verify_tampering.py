@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from answerable.journal.verify import Report, verify_database
 from tests.unit.journal.verify.verify_builder import Journal, digest, edited, encoded, sha, write_database
 from tests.unit.journal.verify.verify_stories import (
     GOOD,
@@ -24,6 +22,8 @@ from tests.unit.journal.verify.verify_stories import (
     run_with_write,
     told,
 )
+
+from answerable.journal.verify import Report, verify_database
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,8 +109,8 @@ def test_a_cut_tail_is_found_by_its_head_row(tmp_path: Path) -> None:
     report = verify_database(path)
 
     (finding,) = report.findings
-    assert ("head_row", STREAM, 1) == (finding.kind, finding.stream, finding.seq)
-    assert "the entries end at 1, but the head row says 3: the tail was cut" == finding.message
+    assert (finding.kind, finding.stream, finding.seq) == ("head_row", STREAM, 1)
+    assert finding.message == "the entries end at 1, but the head row says 3: the tail was cut"
 
 
 def test_a_cut_tail_with_a_repaired_head_row_needs_a_head(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_cut_tail_with_a_repaired_head_row_needs_a_head(tmp_path: Path) -> Non
     assert without.is_ok
     assert "completeness not shown" in without.to_text()
     assert {"head_stream_shorter"} == kinds(with_head)
-    assert "not shown" == with_head.completeness
+    assert with_head.completeness == "not shown"
 
 
 def test_a_dropped_run_needs_a_head(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_yesterdays_file_needs_a_head(tmp_path: Path) -> None:
 
     assert verify_database(path).is_ok
     assert {"head_stream_shorter"} == kinds(report)
-    assert "tenant/default" == report.findings[0].stream
+    assert report.findings[0].stream == "tenant/default"
 
 
 def test_what_was_appended_after_the_head_is_fine(tmp_path: Path) -> None:

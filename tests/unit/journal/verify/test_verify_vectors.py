@@ -6,12 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-
-from answerable.journal.verify import KINDS, verify_database
-from answerable.journal.verify.canonical import encode
 from tests.unit.journal.verify.make_vectors import VECTORS, vector_files
 from tests.unit.journal.verify.verify_builder import encoded, write_database
 from tests.unit.journal.verify.verify_stories import GOOD
+
+from answerable.journal.verify import KINDS, verify_database
+from answerable.journal.verify.canonical import encode
 
 if TYPE_CHECKING:
     from pathlib import Path
