@@ -34,7 +34,7 @@ from answerable.models.prices import load_prices
 from answerable.patterns.tool_caller import tool_caller
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
     from types import ModuleType
 
     from answerable.journal.store import Durability
@@ -216,7 +216,8 @@ def _load_module(directory: Path, file: str) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -441,8 +442,10 @@ async def open_runtime(
     sync_workers: int = 8,
     prices: Path | None = None,
     wrap_store: Callable[[SqliteJournal], Any] | None = None,
-) -> AsyncIterator[Runtime]:
-    """Open a runtime on a journal: `async with open_runtime("sqlite:///desk.db", agents=[desk]) as runtime:`.
+) -> AsyncGenerator[Runtime]:
+    """Open a runtime on a journal.
+
+    Use it as `async with open_runtime("sqlite:///desk.db", agents=[desk]) as runtime:`.
 
     `resources` and `secrets` are injected into tools by name; `models` are scripted models by their whole name.
     `durability` is `full`, `group` (many runs share a commit) or `relaxed` (survives kill -9, not power loss).
@@ -494,7 +497,7 @@ async def open_project(
     model: str | None = None,
     durability: Durability = "full",
     ports: Ports | None = None,
-) -> AsyncIterator[Runtime]:
+) -> AsyncGenerator[Runtime]:
     """Open a runtime on a project. `model` replaces the models of its agents for this runtime."""
     agents = [replace(agent, models=[model]) if model else agent for agent in project.agents.values()]
     async with open_runtime(

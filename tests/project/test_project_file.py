@@ -60,7 +60,7 @@ def test_a_mistake_in_a_project_is_named(desk: Path, file: str, old: str, new: s
 
 def test_a_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:
     """With the way to make one."""
-    with pytest.raises(ConfigError, match="there is no `answerable.toml`"):
+    with pytest.raises(ConfigError, match=r"there is no `answerable\.toml`"):
         load_project(tmp_path)
 
 
@@ -168,7 +168,7 @@ def test_yesterdays_file_is_refused_until_the_loss_is_accepted(tmp_path: Path) -
 
     async def day() -> None:
         store = await open_store(url)
-        await halt_in(store, system_ports(), HaltRaised, "all", "dana", "drill")
+        await halt_in(store, system_ports(), HaltRaised, "all", by="dana", reason="drill")
         await export_head(store, tmp_path / "head.json")
         await store.close()
 

@@ -62,7 +62,7 @@ async def _halt(url: str, scope: str, reason: str, *, as_json: bool) -> None:
     async with opened(url) as store:
         if scope.startswith("run:"):
             scope = f"run:{await find_run(store, scope.removeprefix('run:'))}"
-        epoch = await halt_in(store, system_ports(), HaltRaised, scope, user_name(), reason)
+        epoch = await halt_in(store, system_ports(), HaltRaised, scope, by=user_name(), reason=reason)
         flying = await in_flight(store, scope)
     if as_json:
         print_json({"scope": scope, "epoch": epoch, "by": user_name(), "reason": reason, "in_flight": flying})

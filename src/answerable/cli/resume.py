@@ -94,7 +94,7 @@ async def _lift(
         if scope not in active:
             held = ", ".join(f"`{each}`" for each in active) or "none"
             raise ConfigError(f"no halt of `{scope}` is in force", hint=f"in force: {held}")
-        epoch = await halt_in(store, system_ports(), HaltLifted, scope, user_name(), reason)
+        epoch = await halt_in(store, system_ports(), HaltLifted, scope, by=user_name(), reason=reason)
     if as_json and not is_more_to_come:
         print_json({"lifted": scope, "epoch": epoch, "by": user_name(), "reason": reason})
         return

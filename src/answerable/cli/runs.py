@@ -58,7 +58,7 @@ def table(rows: list[RunRow]) -> Table:
     from rich.text import Text
 
     from answerable.evidence.render import standing
-    from answerable.evidence.words import dollars, when
+    from answerable.evidence.words import WAITS_FOR, dollars, when
 
     found = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("run", "agent", "state", "why", "accepted"):
@@ -68,7 +68,7 @@ def table(rows: list[RunRow]) -> Table:
     for row in rows:
         why = row.code if row.outcome != "succeeded" else ""
         if row.state == "waiting":
-            why = f"for {'a person' if row.waiting_for == 'approval' else 'a timer'}"
+            why = f"for {WAITS_FOR.get(row.waiting_for or '', 'something')}"
         found.add_row(
             Text(row.run),
             Text(row.agent),

@@ -108,8 +108,9 @@ Program = Callable[["Run", Any], Awaitable[object]]
 
 @dataclass(frozen=True, kw_only=True)
 class Agent:
-    """One agent. Everything in it is part of its release, except limits, autonomy and policy, which are
-    always the current ones.
+    """One agent.
+
+    Everything in it is part of its release, except limits, autonomy and policy, which are always the current ones.
 
     `task` is a strict model (inherit `answerable.Arguments`) of what the agent is given. `source`, `subject`
     and `on_behalf_of` are templates over it: the event that the task came from, the person whose data it holds,

@@ -48,6 +48,7 @@ def call_ended(
     result: str | None = None,
     settled: tuple[events.Settle, ...] = (),
 ) -> events.CallEnded:
+    """The event that ends a call: what it cost and gave, and how that is known."""
     assert proposal.spec is not None
     cost = to_micros(proposal.spec.price_usd) if sent.state == "done" and via == "send" else 0
     return events.CallEnded(
@@ -66,6 +67,7 @@ def call_ended(
 
 
 def seal_result(ctx: Context, sent: Sent) -> str | None:
+    """The ref of what a send gave: its result, or its error; None where it gave neither."""
     if sent.state == "done" and sent.failure is None:
         return ctx.recorder.seal(sent.result, "result")
     if sent.error:
@@ -76,6 +78,7 @@ def seal_result(ctx: Context, sent: Sent) -> str | None:
 def decided_event(
     ctx: Context, proposal: Proposal, decision: Decision, discharged: frozenset[str]
 ) -> events.CallDecided:
+    """The event that records a decision, with everything that it was made from."""
     why = None
     if decision.verdict is not Verdict.ALLOW:
         why = ctx.recorder.seal(

@@ -7,7 +7,7 @@ module does it and writes it down.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from answerable.engine import approvals
 from answerable.engine.agent import seconds
@@ -32,6 +32,7 @@ from answerable.engine.signals import Stopping
 from answerable.errors import (
     CallRefused,
     EffectUnknown,
+    FailureClass,
     RunDiverged,
     ToolFailed,
     TotalsMoved,
@@ -185,9 +186,9 @@ async def _finish(ctx: Context, proposal: Proposal, ended: events.CallEnded) -> 
     if ended.state == "failed":
         content: Any = await ctx.recorder.content(ended.result) if ended.result else None
         error = content.get("error", "") if isinstance(content, dict) else ""  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        raise ToolFailed(
-            f"`{proposal.name}` failed: {error or ended.failure}", failure=ended.failure or "upstream"
-        )  # pyright: ignore[reportArgumentType]
+        # Only the known classes are ever written; see `perform`.
+        failure = cast("FailureClass", ended.failure or "upstream")
+        raise ToolFailed(f"`{proposal.name}` failed: {error or ended.failure}", failure=failure)
     result = proposal.spec.result
     if ended.result is None:
         return Result(value=result.validate_python(None), ended=ended)

@@ -130,7 +130,9 @@ def _labels(ctx: Context, arguments: BaseModel) -> dict[str, Label]:
 async def decide(ctx: Context, proposal: Proposal, discharged: frozenset[str]) -> Decision:
     """Gather facts, totals and the claim, then ask every gate."""
     spec = proposal.spec
-    assert spec is not None and proposal.arguments is not None and proposal.args is not None
+    assert spec is not None
+    assert proposal.arguments is not None
+    assert proposal.args is not None
     try:
         await _gather_facts(ctx, proposal)
         values = {**_fields(proposal.arguments), **proposal.facts}
@@ -223,7 +225,8 @@ class NoFact(Exception):
 
 async def _gather_facts(ctx: Context, proposal: Proposal) -> None:
     spec = proposal.spec
-    assert spec is not None and proposal.arguments is not None
+    assert spec is not None
+    assert proposal.arguments is not None
     proposal.facts, proposal.fact_refs, proposal.facts_cost = {}, {}, 0
     for fact in spec.facts:
         value, ref, cost = await _fact(ctx, spec, fact, proposal.arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from answerable.engine import approvals, sending
 from answerable.engine.deciding import NoFact, fact_arguments, read_fact
@@ -27,6 +27,8 @@ from answerable.kernel.money import from_micros
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from pydantic import BaseModel
 
     from answerable.engine.agent import Agent
     from answerable.engine.context import Context
@@ -86,7 +88,7 @@ async def drive(ctx: Context, task: Any, program: Callable[[], Awaitable[object]
     except Stopping:
         await ctx.recorder.commit()
         return outcome_of(ctx.recorder)
-    return await end(ctx, task, ending)
+    return await end(ctx, ending)
 
 
 async def _until_it_ends(ctx: Context, task: Any, program: Callable[[], Awaitable[object]]) -> Ending:
@@ -100,7 +102,7 @@ async def _until_it_ends(ctx: Context, task: Any, program: Callable[[], Awaitabl
         if halted is None:
             raise
         return halted
-    except BaseException as error:
+    except BaseException as error:  # whatever it was, the run needs an ending that says so
         ending = ending_for(error)
         if ending is None:
             raise
@@ -182,7 +184,7 @@ async def judge(ctx: Context, task: Any, answer: object) -> Ending:
         return Ending("unverified", answer=kept)
     facts: dict[str, Any] = {}
     refs: dict[str, str] = {}
-    fields = {name: getattr(task, name) for name in type(task).model_fields}
+    fields = {name: getattr(task, name) for name in type(cast("BaseModel", task)).model_fields}
     try:
         for name, fact in check.facts.items():
             given = fact_arguments(fact.arguments, fields)
@@ -220,7 +222,7 @@ def answer_content(ending: Ending) -> dict[str, object]:
     return {"answer": ending.answer, "reason": scrub(ending.reason)}
 
 
-async def end(ctx: Context, task: Any, ending: Ending) -> Outcome:
+async def end(ctx: Context, ending: Ending) -> Outcome:
     """Write the ending, with its packet where a person takes over."""
     recorder = ctx.recorder
     reason = scrub(ending.reason)

@@ -32,6 +32,7 @@ async def halt_in(
     ports: Ports,
     kind: type[HaltRaised | HaltLifted],
     scope: str,
+    *,
     by: str,
     reason: str,
 ) -> int:

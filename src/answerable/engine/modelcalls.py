@@ -74,7 +74,7 @@ async def ask(
                 attempt=attempt,
             )
             try:
-                return await _attempt(ctx, path, port, request, refs, offer)
+                return await _attempt(ctx, path, port, request, refs, offer=offer)
             except ModelFailed as error:
                 failed = error
                 if not error.retryable or try_ == ATTEMPTS:
@@ -104,7 +104,7 @@ def _went_on(ctx: Context, path: StepPath) -> bool:
 
 
 async def _attempt(
-    ctx: Context, path: StepPath, port: ModelPort, request: ModelRequest, refs: list[str], offer: str
+    ctx: Context, path: StepPath, port: ModelPort, request: ModelRequest, refs: list[str], *, offer: str
 ) -> ModelReply:
     if ctx.is_stopping():
         raise Stopping

@@ -1,6 +1,7 @@
 """Where the outside is touched: the only module that calls a tool's function.
 
-A write is sent only with a `Permit`. Looked at last, in this order: the halt epoch, then the send deadline.
+A write is sent only with a `Permit`. Looked at last, in this order: the halt epoch, the
+run's owner, the send deadline.
 Credentials exist in clear only inside the call. A synchronous function runs in a bounded pool of its own; when
 it is given up its thread goes on, so its slot stays taken until it returns.
 """
@@ -11,7 +12,7 @@ import asyncio
 import inspect
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import ValidationError
@@ -19,7 +20,7 @@ from pydantic_core import PydanticSerializationError
 
 from answerable.engine.redact import Redactor
 from answerable.engine.signals import Halted
-from answerable.errors import ConfigError, FailureClass, NotDone, ToolFailed
+from answerable.errors import ConfigError, FailureClass, JournalFenced, NotDone, ToolFailed
 from answerable.kernel.encoding import encode_payload
 from answerable.kernel.secret import Secret
 
@@ -86,10 +87,15 @@ class Performer:
         *,
         halts: Callable[[], tuple[int, tuple[Halt, ...]]],
         covers: frozenset[str],
+        is_owner: Callable[[], bool],
         plan: object = None,
         draft: object = None,
     ) -> Sent:
-        """Send one write. Raises `Halted` if a halt came between the intent and the send: nothing was sent."""
+        """Send one write.
+
+        Raises `Halted` if a halt came between the intent and the send, `JournalFenced` if the run has another owner
+        since: nothing was sent.
+        """
         if permit.intent.tool != tool.name:
             message = f"the permit is for `{permit.intent.tool}`, not for `{tool.name}`"
             raise ValueError(message)
@@ -98,6 +104,10 @@ class Performer:
             for halt in active:
                 if halt.scope in covers:
                     raise Halted(halt.scope, halt.reason)
+        if not is_owner():
+            raise JournalFenced(
+                "the run has a newer owner; nothing was sent", hint="its owner goes on with it"
+            )
         if self._ports.clock.monotonic_ns() > permit.send_by_ns:
             return Sent(
                 state="failed",
@@ -165,9 +175,7 @@ class Performer:
                 given |= self._injected(tool, key, plan, draft)
                 value = await self._call(function, (), given, tool, begin_by_ns)
             else:
-                value = await self._call(
-                    function, (arguments,), self._for_probe(function, tool, key), tool, None
-                )
+                value = await self._call(function, (arguments,), self._for_probe(function, key), tool, None)
         except _NeverBegan:
             was_cancelled = _is_being_cancelled()
             sent = Sent(
@@ -210,7 +218,7 @@ class Performer:
         else:
             sent = Sent(state="done", result=value) if role == "draft" else self._returned(tool, value, role)
         took = (self._ports.clock.monotonic_ns() - begun) // 1000
-        return Sent(**{**_as_dict(sent), "us": took})
+        return replace(sent, us=took)
 
     async def _call(
         self,
@@ -221,7 +229,7 @@ class Performer:
         begin_by_ns: int | None,
     ) -> Any:
         async with asyncio.timeout(tool.spec.timeout_s):
-            if asyncio.iscoroutinefunction(function):
+            if inspect.iscoroutinefunction(function):
                 return await function(*args, **kwargs)
             value = await self._in_thread(lambda: function(*args, **kwargs), begin_by_ns)
             return await value if inspect.isawaitable(value) else value
@@ -277,7 +285,7 @@ class Performer:
                     found[name] = self._resources[name]
         return found
 
-    def _for_probe(self, function: Function, tool: Tool, key: str) -> dict[str, Any]:
+    def _for_probe(self, function: Function, key: str) -> dict[str, Any]:
         """A probe takes the arguments, and by name what it asks for of the key, secrets and resources."""
         wanted = function.__code__.co_varnames[
             : function.__code__.co_argcount + function.__code__.co_kwonlyargcount
@@ -329,7 +337,3 @@ def _is_being_cancelled() -> bool:
 def _failure_class(error: ToolFailed) -> str:
     """The class that a tool gave its failure; entries hold it in clear, so a made-up one is not taken over."""
     return error.failure if error.failure in FAILURE_CLASSES else "upstream"
-
-
-def _as_dict(sent: Sent) -> dict[str, Any]:
-    return {name: getattr(sent, name) for name in Sent.__slots__}

@@ -7,7 +7,7 @@ noted so far, and what it is given, is durable. An intent is given to `commit`, 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from answerable.errors import JournalError
 from answerable.journal.store import Append, Payload
@@ -39,6 +39,7 @@ class Recorder:
         ports: Ports,
         run: RunId,
         subject: tuple[str, bytes],
+        *,
         state: RunState,
         head: Head,
     ) -> None:
@@ -60,7 +61,7 @@ class Recorder:
         self._was_let_go = False
 
     @classmethod
-    async def load(cls, store: JournalStore, ports: Ports, run: RunId) -> Recorder:
+    async def load(cls, store: JournalStore, ports: Ports, run: RunId) -> Self:
         """The pen of a run that is in the journal."""
         state, head = RunState(), EMPTY
         inbox = await store.entries(inbox_stream(run))
@@ -72,9 +73,13 @@ class Recorder:
         key = await store.subject_key(state.created.subject)
         if key is None:
             raise JournalError(f"the content of `{run}` has been erased", hint="it can be shown, not driven")
-        recorder = cls(store, ports, run, (state.created.subject, key), state, head)
+        recorder = cls(store, ports, run, (state.created.subject, key), state=state, head=head)
         recorder.inbox = inbox
         return recorder
+
+    def is_owner(self) -> bool:
+        """Whether nobody has taken the run over since: the last look before a send."""
+        return self.store.epoch(self.stream) == self.state.epoch
 
     def seal(self, content: object, retention: str) -> PayloadRef:
         """Take content in, to be written with the next commit, and return the name it gets."""
@@ -214,7 +219,7 @@ class Recorder:
 
     def epoch_for(self, events: tuple[Event, ...]) -> int:
         """The epoch of an entry: that of the owner, which `RunAdopted` raises."""
-        raised = [event.epoch for event in events if type(event).__name__ == "RunAdopted"]  # pyright: ignore
+        raised = [event.epoch for event in events if isinstance(event, RunAdopted)]
         return raised[0] if raised else self.state.epoch
 
     def _flush_soon(self) -> None:

@@ -20,7 +20,7 @@ from answerable.models.port import Message, ToolOffer
 from answerable.models.structured import Problem, validate_output
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from answerable.engine.context import Context
     from answerable.models.port import ModelReply
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 Output = TypeVar("Output")
+Given = TypeVar("Given")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,9 +176,9 @@ class Run:
                     text=f"That is not what was asked for: {problem}. Answer with the JSON alone.",
                 ),
             ]
-        self.escalate(
+        raise Escalated(
+            ReasonCode.INVALID_CALL,
             f"the model gave no usable answer in {attempts} tries: {problem}",
-            code=ReasonCode.INVALID_CALL,
             question="What is the answer?",
         )
 
@@ -200,7 +201,7 @@ class Run:
         """Stop and hand the work to a person."""
         raise Escalated(code, reason, question=question)
 
-    async def _value(self, kind: str, take: Any) -> str:
+    async def _value(self, kind: str, take: Callable[[], str]) -> str:
         async def once(path: StepPath) -> str:
             known = self._ctx.recorder.state.values.get(str(path))
             if known is None:
@@ -215,7 +216,7 @@ class Run:
 
         return await self._alone("value", once)
 
-    async def _alone(self, kind: str, step: Any) -> Any:
+    async def _alone(self, kind: str, step: Callable[[StepPath], Awaitable[Given]]) -> Given:
         if self._is_busy:
             raise ConfigError(
                 "a run has one call outstanding at a time", hint="use `await run.gather([...])` for a batch"

@@ -39,7 +39,7 @@ from answerable.kernel.ids import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
     from answerable.engine.agent import Agent, Program
     from answerable.engine.ports import Ports
@@ -183,9 +183,9 @@ class Runtime:
         if state.parked is not None and not await self._is_ready(ctx):
             return driving.outcome_of(recorder)
         if state.epoch and state.created.release != self._release_of[ctx.agent.name]:
-            return driving.outcome_of(recorder, reason=_other_release(state.created.release))
+            return await self._wait_for_release(ctx)
         if state.created_at <= self._lost_until and state.last_at <= self._lost_until:
-            return await self._give_up_on_lost(ctx, task)
+            return await self._give_up_on_lost(ctx)
         cause = "start" if state.epoch == 0 else "wake" if state.parked is not None else "recovery"
         program = ctx.agent.program or self.settings.program
         work = asyncio.get_running_loop().create_task(self._work(ctx, task, cause, program))
@@ -209,7 +209,7 @@ class Runtime:
             created = ctx.recorder.state.created
             assert created is not None
             if created.kind == "attached":
-                return await driving.end(ctx, task, _abandoned())
+                return await driving.end(ctx, _abandoned())
             run = Run(ctx)
             return await driving.drive(ctx, task, lambda: _to_its_end(run, program(run, task)))
         finally:
@@ -241,7 +241,16 @@ class Runtime:
             }
         return any(halt.scope in covers for halt in self.store.halts()[1])
 
-    async def _give_up_on_lost(self, ctx: Context, task: BaseModel) -> Outcome:
+    async def _wait_for_release(self, ctx: Context) -> Outcome:
+        """Park a run whose prompt, tools or models are not the ones that it began with."""
+        recorder = ctx.recorder
+        assert recorder.state.created is not None
+        if recorder.state.parked is None:
+            await driving.adopt(ctx, self.owner, "recovery")
+            await recorder.commit(events.RunParked(waiting_for="release"))
+        return driving.outcome_of(recorder, reason=_other_release(recorder.state.created.release))
+
+    async def _give_up_on_lost(self, ctx: Context) -> Outcome:
         """Entries after the run's last one may be lost: what they said was sent cannot be known any more."""
         await driving.adopt(ctx, self.owner, "recovery")
         ending = driving.Ending(
@@ -250,7 +259,7 @@ class Runtime:
             reason="entries of the journal were lost: this run may have done more than is recorded",
             rules=("accepted-loss",),
         )
-        return await driving.end(ctx, task, ending)
+        return await driving.end(ctx, ending)
 
     async def _context(self, recorder: Recorder, *, can_park: bool) -> tuple[Context, BaseModel]:
         created = recorder.state.created
@@ -290,6 +299,9 @@ class Runtime:
         """Whether there is a reason to wake a parked run. Looking costs no entry."""
         parked = ctx.recorder.state.parked
         assert parked is not None
+        if parked.waiting_for == "release":
+            created = ctx.recorder.state.created
+            return created is not None and created.release == self._release_of[ctx.agent.name]
         if parked.waiting_for != "approval":
             return parked.wake_at is None or self.ports.clock.now_us() >= parked.wake_at
         for step in ctx.recorder.state.calls.values():
@@ -346,7 +358,7 @@ class Runtime:
         return [outcome for outcome in outcomes if outcome is not None]
 
     @asynccontextmanager
-    async def start(self, agent: Agent | str, task: object, *, requested_by: str = "") -> AsyncIterator[Run]:
+    async def start(self, agent: Agent | str, task: object, *, requested_by: str = "") -> AsyncGenerator[Run]:
         """An attached run: your code owns the loop, its calls pass the same gates.
 
         It never parks: an approval is waited for inline. Leaving the block ends the run; a refusal that leaves it
@@ -371,7 +383,7 @@ class Runtime:
             await handle.finish(is_stopped=True)
             halted = driving.halt_in_force(ctx)
             await driving.end(
-                ctx, given, halted or _abandoned("the code that owned this attached run was cancelled")
+                ctx, halted or _abandoned("the code that owned this attached run was cancelled")
             )
             if halted is None:
                 raise
@@ -381,14 +393,14 @@ class Runtime:
             await handle.finish()
             ending = driving.ending_for(error)
             if ending is not None:
-                await driving.end(ctx, given, ending)
+                await driving.end(ctx, ending)
             if isinstance(error, Halted):
                 raise RunHalted(f"the run was halted: {error.reason}", hint="`answerable runs`") from error
             if isinstance(error, Escalated):
                 raise AnswerableError(f"the run was handed to a person: {error.reason}") from error
             raise
         else:
-            await driving.end(ctx, given, ending)
+            await driving.end(ctx, ending)
         finally:
             self._active.pop(run, None)
             await recorder.drop()
@@ -397,7 +409,7 @@ class Runtime:
 
     async def halt(self, scope: str, *, by: str, reason: str) -> HaltReport:
         """Stop a run, an agent, a tool or everything, in every process that uses this journal."""
-        epoch = await halt_in(self.store, self.ports, events.HaltRaised, scope, by, reason)
+        epoch = await halt_in(self.store, self.ports, events.HaltRaised, scope, by=by, reason=reason)
         await self._cancel_halted()
         flying = [
             {"run": run, "effect": effect, "path": path}
@@ -412,7 +424,7 @@ class Runtime:
             raise ConfigError(
                 f"no halt of `{scope}` is in force", hint="`answerable runs` shows what is stopped"
             )
-        return await halt_in(self.store, self.ports, events.HaltLifted, scope, by, reason)
+        return await halt_in(self.store, self.ports, events.HaltLifted, scope, by=by, reason=reason)
 
     async def _look_for_halts(self) -> None:
         version = -1

@@ -39,18 +39,21 @@ if TYPE_CHECKING:
 
 async def read(ctx: Context, proposal: Proposal) -> None:
     """Perform a read, with its retries; a crash before the outcome only means that it is read again."""
-    assert proposal.tool is not None and proposal.arguments is not None
+    assert proposal.tool is not None
+    assert proposal.arguments is not None
     retry = proposal.tool.spec.retry
     counted = tuple(
         (budget, unit, 0, 1)
         for budget, unit, _ in ctx.limits(ctx.ports.clock.now_us())
         if unit == "tool_calls"
     )
-    for attempt in range(1, retry.attempts + 1):
+    attempt = 0
+    while True:
+        attempt += 1
         sent = await ctx.performer.read(proposal.tool, proposal.arguments)
         stop_if_cancelled(sent)
         result = seal_result(ctx, sent)
-        is_last = sent.state == "done" or not sent.is_retryable or attempt == retry.attempts
+        is_last = sent.state == "done" or not sent.is_retryable or attempt >= retry.attempts
         settled = counted if is_last else ()
         ctx.recorder.note(call_ended(proposal, sent, "send", attempt=attempt, result=result, settled=settled))
         if is_last:
@@ -65,7 +68,9 @@ async def read(ctx: Context, proposal: Proposal) -> None:
 
 
 def _fallback(proposal: Proposal, failed: Sent) -> Sent:
-    assert proposal.tool is not None and proposal.tool.fallback is not None and proposal.arguments is not None
+    assert proposal.tool is not None
+    assert proposal.tool.fallback is not None
+    assert proposal.arguments is not None
     try:
         value = proposal.tool.fallback(proposal.arguments)
         result = proposal.tool.spec.result.dump_python(value, mode="json", warnings="error")
@@ -78,7 +83,9 @@ def _fallback(proposal: Proposal, failed: Sent) -> Sent:
 async def intend(
     ctx: Context, proposal: Proposal, decision: Decision, decided: events.CallDecided, undoes: str | None
 ) -> None:
-    assert proposal.spec is not None and proposal.args is not None
+    """Write the intent of an effect; only once that is durable, send it. A guard that says no is the decision."""
+    assert proposal.spec is not None
+    assert proposal.args is not None
     spec = proposal.spec
     now = ctx.ports.clock.now_us()
     send_by, send_by_ns = _send_by(ctx, spec)
@@ -196,7 +203,9 @@ async def again(
 
 async def _perform(ctx: Context, proposal: Proposal, permit: Permit, *, may_have_happened: bool) -> None:
     """Send, and write down what came of it; while the mode allows it, send again after a lost reply."""
-    assert proposal.tool is not None and proposal.arguments is not None and proposal.spec is not None
+    assert proposal.tool is not None
+    assert proposal.arguments is not None
+    assert proposal.spec is not None
     spec, intent = proposal.spec, permit.intent
     draft: object = None
     if spec.mode is WriteMode.DRAFT_THEN_COMMIT:
@@ -214,6 +223,7 @@ async def _perform(ctx: Context, proposal: Proposal, permit: Permit, *, may_have
             proposal.arguments,
             halts=ctx.recorder.store.halts,
             covers=ctx.scopes(spec.name),
+            is_owner=ctx.recorder.is_owner,
             plan=proposal.plan,
             draft=draft,
         )
@@ -265,7 +275,9 @@ async def probe(
     not_before: int,
 ) -> None:
     """Ask the system of record what became of a send."""
-    assert proposal.tool is not None and proposal.arguments is not None and proposal.spec is not None
+    assert proposal.tool is not None
+    assert proposal.arguments is not None
+    assert proposal.spec is not None
     spec = proposal.spec
     wait_us = not_before - ctx.ports.clock.now_us()
     # Nothing is on its way for longer than this, whatever a clock that was set back says.
@@ -281,6 +293,7 @@ async def probe(
 
 
 async def report(ctx: Context, proposal: Proposal, reported: events.EffectReported) -> None:
+    """Write what somebody said of an effect whose run is still open: the run goes on with it."""
     step = ctx.recorder.state.calls[str(proposal.path)]
     assert step.intent is not None
     result = await ctx.recorder.content(reported.result) if reported.result else None
@@ -312,6 +325,7 @@ async def settle_reported(ctx: Context, path: str, reported: events.EffectReport
 
 
 def stop_if_cancelled(sent: Sent) -> None:
+    """Go on with a cancellation that came during a send, now that the outcome is written. Raises `CancelledError`."""
     if sent.was_cancelled:
         raise asyncio.CancelledError
 

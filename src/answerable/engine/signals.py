@@ -8,7 +8,7 @@ class Parked(BaseException):
 
 
 class Stopping(BaseException):
-    """This process is shutting down; the run stays open and is resumed by another."""
+    """Our process is shutting down; the run stays open and is resumed by another."""
 
 
 class Halted(BaseException):

@@ -134,6 +134,11 @@ def _waits(view: RunView, parked: RunParked) -> str:
         )
         deadline = f" until {when(until)}; then the answer is no" if until else ""
         return f"It waits for a person to answer{deadline}. Meanwhile it holds no money, claim or process."
+    if parked.waiting_for == "release":
+        return (
+            "It waits for the release that it began with: the agent's prompt, tools or models were others when it was"
+            " last driven."
+        )
     wake = f" until {when(parked.wake_at)}" if parked.wake_at else ""
     return f"It waits for a timer{wake}."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -42,21 +43,29 @@ def cost_per_success(rows: Sequence[RunRow]) -> str | None:
 
 
 def row_json(row: RunRow) -> dict[str, object]:
-    """One line of `runs --json`. `started` is in microseconds of UTC; `cost` is null where it is unknown."""
+    """One line of `runs --json`. Times are ISO 8601 in UTC; `cost` is in dollars, null where it is unknown."""
     return {
         "run": row.run,
         "agent": row.agent,
         "state": row.state,
         "outcome": row.outcome,
-        "started": row.started,
+        "started": _iso(row.started),
         "steps": row.steps,
         "cost": plain(from_micros(row.cost)) if row.is_cost_known else None,
         "code": row.code,
         "waiting_for": row.waiting_for,
-        "created": row.created,
-        "ended": row.ended,
+        "created": _iso(row.created),
+        "ended": _iso(row.ended),
         "is_scripted": row.scripted,
     }
+
+
+def _iso(micros: int | None) -> str | None:
+    return (
+        None
+        if micros is None
+        else datetime.fromtimestamp(micros / 1e6, UTC).isoformat(timespec="microseconds")
+    )
 
 
 def _rate(part: int, whole: int) -> float | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from answerable.evidence.endings import code_words
-from answerable.evidence.words import brief, counted, dollars, in_line, lasting, listed
+from answerable.evidence.words import WAITS_FOR, brief, counted, dollars, in_line, lasting, listed
 from answerable.journal.store import Erased
 from answerable.kernel.events import (
     ApprovalGiven,
@@ -77,7 +77,7 @@ def _moment(view: RunView, said: Said[Event]) -> list[tuple[str, Tone]]:
             tone: Tone = "good" if event.state == "granted" else "bad"
             return [(f"the request is {event.state}", tone)]
         case RunParked():
-            return [(f"waits for {'a person' if event.waiting_for == 'approval' else 'a timer'}", "waiting")]
+            return [(f"waits for {WAITS_FOR[event.waiting_for]}", "waiting")]
         case EffectReported():
             return [(f"`{in_line(event.by)}` says that the effect is {event.state}", "plain")]
         case HaltRaised():

@@ -101,3 +101,7 @@ def _scalar(value: object, limit: int) -> str:
         line = in_line(value, limit)
         return f"“{line}”" if " " in value or not value else line
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+WAITS_FOR = {"approval": "a person", "timer": "a timer", "release": "the release that it began with"}
+"""What a parked run waits for, in words."""

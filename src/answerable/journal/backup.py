@@ -22,14 +22,14 @@ async def backup(store: SqliteJournal, to: Path) -> dict[str, object]:
 
     Raises `ConfigError` where `to` exists: a backup never overwrites one.
     """
-    if to.exists():
-        raise ConfigError(f"`{to}` is there already", hint="name a new file")
-    if not to.parent.is_dir():
-        raise ConfigError(f"there is no folder `{to.parent}`", hint="create it")
     return await asyncio.to_thread(_copy, store, to)
 
 
 def _copy(store: SqliteJournal, to: Path) -> dict[str, object]:
+    if to.exists():
+        raise ConfigError(f"`{to}` is there already", hint="name a new file")
+    if not to.parent.is_dir():
+        raise ConfigError(f"there is no folder `{to.parent}`", hint="create it")
     part = to.with_name(f"{to.name}.part")
     part.unlink(missing_ok=True)
     create_private(part)

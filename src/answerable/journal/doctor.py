@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from answerable.journal.derive import derive
 from answerable.journal.heads import key_path, last_head_path, public_key_for
@@ -112,16 +112,18 @@ async def _derived(store: SqliteJournal) -> list[Finding]:
     ]
 
 
-def _nonzero(rows: Mapping[object, object]) -> dict[object, object]:
+def _nonzero(rows: Mapping[Any, object]) -> dict[Any, object]:
     return {key: row for key, row in rows.items() if row != (0, 0)}
 
 
 def _compare(
-    table: str, stored: Mapping[object, object], expected: Mapping[object, object], into: list[str]
+    table: str, stored: Mapping[Any, object], expected: Mapping[Any, object], into: list[str]
 ) -> None:
-    for key in sorted({*stored, *expected}, key=str):
-        if stored.get(key) != expected.get(key):
-            into.append(f"{table} `{key}`: stored {stored.get(key)}, the entries say {expected.get(key)}")
+    into.extend(
+        f"{table} `{key}`: stored {stored.get(key)}, the entries say {expected.get(key)}"
+        for key in sorted({*stored, *expected}, key=str)
+        if stored.get(key) != expected.get(key)
+    )
 
 
 async def _all_entries(store: SqliteJournal) -> list[Entry]:

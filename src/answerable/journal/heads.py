@@ -30,8 +30,9 @@ NAMED_MAX = 50
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """The key that signs heads: a file beside the database. Whoever has both can sign anything, so heads must leave
-    the machine to prove something.
+    """The key that signs heads: a file beside the database.
+
+    Whoever has both can sign anything, so heads must leave the machine to prove something.
     """
 
     private: Ed25519PrivateKey
@@ -99,7 +100,7 @@ async def export_head(store: SqliteJournal, out: Path) -> dict[str, Any]:
             "the signing key is not the one that the journal names",
             hint="restore the journal's own .key file",
         )
-    streams = [[name, (head := await store.head(name)).seq, head.hash] for name in await store.streams()]
+    streams = [[name, (at := await store.head(name)).seq, at.hash] for name in await store.streams()]
     head: dict[str, Any] = {
         "v": 1,
         "type": "answerable/head",
@@ -110,15 +111,20 @@ async def export_head(store: SqliteJournal, out: Path) -> dict[str, Any]:
     }
     head["signature"] = key.sign(signed_bytes(head))
     text = json.dumps(head, sort_keys=True, separators=(",", ":")).encode() + b"\n"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_private(out, text)
-    if out.resolve() != last_head_path(store.path).resolve():
-        write_private(last_head_path(store.path), text)
+    _keep(store.path, out, text)
     exported = HeadExported(streams=len(streams), digest=sha256_hex(signed_bytes(head)))
     await store.append(
         Append(stream=tenant_stream("default"), events=(exported,), expect=None, epoch=0, now=store.now())
     )
     return head
+
+
+def _keep(journal: Path, out: Path, text: bytes) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_private(out, text)
+    last = last_head_path(journal)
+    if out.resolve() != last.resolve():
+        write_private(last, text)
 
 
 def _no_entropy(_count: int) -> bytes:

@@ -153,6 +153,10 @@ class JournalStore(Protocol):
         """The halt epoch and the halts in force. Blocking and cheap: it is the last look before a send."""
         ...
 
+    def epoch(self, stream: str) -> int:
+        """The owner's epoch of a run's stream. Blocking and cheap: it is the last look before a send."""
+        ...
+
     async def budget(self, budget: str) -> dict[str, tuple[int, int]]:
         """Unit → (reserved, spent)."""
         ...

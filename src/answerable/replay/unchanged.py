@@ -58,17 +58,17 @@ class _StoppedClock:
     def monotonic_ns(self) -> int:
         return 0
 
-    async def sleep(self, _seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:  # noqa: ARG002 - the clock's port names it
         raise _TapeEnd
 
 
 class _Reader(Recorder):
     """A recorder that writes nothing: whatever the code would add ends the tape."""
 
-    def note(self, *events: Event) -> NoReturn:
+    def note(self, *_events: Event) -> NoReturn:
         raise _TapeEnd
 
-    async def commit(self, *events: Event) -> Entry | None:
+    async def commit(self, *_events: Event) -> Entry | None:
         raise _TapeEnd
 
 
@@ -107,7 +107,7 @@ async def replay(runtime: Runtime, run: RunId) -> ReplayReport:
         return ReplayReport(
             run=run, is_equal=False, difference=str(error) or "the run parks", steps=asked.turns
         )
-    except BaseException as error:
+    except BaseException as error:  # it is the ending that is compared, whatever it was
         found = driving.ending_for(error)
         if found is None:
             raise

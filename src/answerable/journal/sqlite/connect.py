@@ -19,7 +19,7 @@ from answerable.errors import (
 from answerable.journal.sqlite.files import create_private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 APPLICATION = 0x414E5357
 VERSION = 1
@@ -27,7 +27,7 @@ BUSY_MS = 10_000
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Generator[None]:
     """Turn SQLite's errors into ours, which say what to do."""
     try:
         yield

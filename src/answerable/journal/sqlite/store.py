@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from answerable.errors import JournalUnreadable
 from answerable.journal.sqlite.connect import connect, prepare, translate, translated
@@ -19,6 +19,8 @@ from answerable.kernel.ids import named, tenant_stream
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+SUBJECTS_MAX = 10_000
+"""How many subjects' keys stay in memory; the rest are read again when somebody asks."""
 _RUN = (
     "SELECT run, agent, tenant, kind, state, outcome, code, created, started, ended, steps, cost, is_cost_known,"
     " owner, epoch, waiting_for, request, wake_at, subject, scripted FROM run"
@@ -175,7 +177,7 @@ class SqliteJournal:
                     (ref, self._entropy(32), label),
                 )
                 row = self._small.execute("SELECT ref, key FROM subject WHERE label = ?", (label,)).fetchone()
-        if len(self._subjects) > 10_000:
+        if len(self._subjects) > SUBJECTS_MAX:
             self._subjects.clear()
         self._subjects[label] = (row[0], row[1])
         return row[0], row[1]
@@ -200,10 +202,11 @@ class SqliteJournal:
                 f"{_RUN} WHERE {' AND '.join(where)} ORDER BY created, run", values
             ).fetchall()
         names = RunRow.__slots__
-        return [
-            RunRow(**dict(zip(names, (*row[:12], bool(row[12]), *row[13:19], bool(row[19])), strict=True)))
-            for row in rows
-        ]
+        found: list[RunRow] = []
+        for row in rows:
+            taken: tuple[Any, ...] = (*row[:12], bool(row[12]), *row[13:19], bool(row[19]))
+            found.append(RunRow(**dict(zip(names, taken, strict=True))))
+        return found
 
     def halts(self) -> tuple[int, tuple[Halt, ...]]:
         """See `JournalStore.halts`."""
@@ -217,6 +220,12 @@ class SqliteJournal:
         return epoch, tuple(
             Halt(scope=row[0], epoch=row[1], by=row[2], reason=row[3], since=row[4]) for row in rows if row[5]
         )
+
+    def epoch(self, stream: str) -> int:
+        """See `JournalStore.epoch`."""
+        with translated(self.path):
+            row = self._db.execute("SELECT epoch FROM head WHERE stream = ?", (stream,)).fetchone()
+        return row[0] if row else 0
 
     def data_version(self) -> int:
         """Changes whenever another connection has committed: cheap to poll."""

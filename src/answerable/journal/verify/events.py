@@ -163,7 +163,11 @@ _RUN: Final[dict[str, dict[str, f.Field]]] = {
         "settle": f.SETTLE,
         "us": f.COUNT,
     },
-    "RunParked": {"waiting_for": f.one_of("approval", "timer"), "request?": f.TOKEN, "wake_at?": f.COUNT},
+    "RunParked": {
+        "waiting_for": f.one_of("approval", "timer", "release"),
+        "request?": f.TOKEN,
+        "wake_at?": f.COUNT,
+    },
     "RunEnded": {
         "outcome": f.one_of(*_OUTCOMES),
         "code?": f.one_of(*_CODES),

@@ -22,6 +22,7 @@ _CONTEXT: Final = b"answerable/head/v1\n"
 _KEY_BYTES: Final = 32
 _SIGNATURE_BYTES: Final = 64
 _FILE_BYTES_MAX: Final = 1024**3
+_ROW_MEMBERS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ def _streams(rows: JsonValue) -> dict[str, tuple[int, str]]:
     streams: dict[str, tuple[int, str]] = {}
     last = ""
     for row in rows if isinstance(rows, list) else [None]:
-        if not isinstance(row, list) or len(row) != 3:
+        if not isinstance(row, list) or len(row) != _ROW_MEMBERS:
             raise MalformedError("head_unreadable", "a stream of the head is no [name, seq, hash]")
         name, seq, digest = row
         if not is_stream(name) or not is_count(seq) or seq < 1 or not is_digest(digest):

@@ -9,6 +9,7 @@ from typing import Final
 
 FINDINGS_MAX: Final = 1000
 """Findings kept one by one; more are only counted, so that a hostile file cannot fill the memory."""
+SHOWN_CHARS_MAX: Final = 80
 
 KINDS: Final = {
     "application_id": "the file is not marked as a journal",
@@ -187,7 +188,7 @@ def plain(text: str) -> str:
 def shown(value: object) -> str:
     """A value from a hostile file, safe and short enough for one line of a terminal."""
     text = ascii(bytes(value) if isinstance(value, bytes) else value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= SHOWN_CHARS_MAX else f"{text[: SHOWN_CHARS_MAX - 3]}..."
 
 
 def _utc(microseconds: int) -> str:
