@@ -27,6 +27,7 @@ VERBS = (
     "halt",
     "resume",
     "replay",
+    "report",
     "key new",
     "doctor",
     "backup",

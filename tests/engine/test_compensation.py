@@ -111,7 +111,6 @@ permit (principal == Agent::"clerk", action == Action::"pay", resource);
 
 def test_a_run_waits_for_the_release_that_it_began_with(tmp_path: Path) -> None:
     """Another prompt is another release: the run is not driven with it, says so, and goes on once its own is back."""
-
     open_runtimes: list[Any] = []
 
     async def stops(run: Run, _task: Any) -> str:
