@@ -52,6 +52,7 @@ $(BENCH)/.installed: pyproject.toml
 bench: $(BENCH)/.installed  ## our figures beside the peers', interleaved in one run
 	@$(BENCH)/bin/python -m bench.harness steps
 	@$(BENCH)/bin/python -m bench.harness growth
+	@$(BENCH)/bin/python -m bench.harness scale
 
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade --quiet
 
