@@ -15,6 +15,8 @@ $(VENV)/.core: requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing what is locked in $< ..." >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@printf '#!/bin/sh\nPYTHONPATH="%s/src" exec "%s/$(BIN)/python" -m answerable "$$@"\n' "$(CURDIR)" "$(CURDIR)" > $(BIN)/answerable
+	@chmod +x $(BIN)/answerable
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.core requirements-dev.lock pyproject.toml
@@ -24,7 +26,7 @@ $(VENV)/.installed: $(VENV)/.core requirements-dev.lock pyproject.toml
 	@touch $@
 
 demo: $(VENV)/.core  ## a support agent works through a batch of tickets under real controls
-	@PYTHONPATH=src $(BIN)/python -m answerable demo
+	@ANSWERABLE_COMMAND=$(BIN)/answerable $(BIN)/answerable demo
 
 test: $(VENV)/.installed  ## the tests, under five minutes on two cores
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests bench/tests

@@ -6,6 +6,8 @@ Data goes to stdout, talk to stderr. Nothing heavy is imported here at the top.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -168,3 +170,18 @@ def find_project(project_dir: Path | None, data: Path | None, url: str | None) -
     if data is None:
         return load_project(Path())  # says what is missing
     return load_project(example_dir(), data=data)
+
+
+def command() -> str:
+    """How to call this command from where the user is, so that what is suggested can be typed."""
+    if shutil.which("answerable"):
+        return "answerable"
+    called = Path(sys.argv[0])
+    if called.name == "answerable" and called.exists():
+        return near(called.absolute())
+    return os.environ.get("ANSWERABLE_COMMAND") or "answerable"
+
+
+def near(path: Path) -> str:
+    """A path as it is typed from here: relative where it lies below."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from answerable.cli.common import AsJson, Db, run_async, talk
+from answerable.cli.common import AsJson, Db, command, near, run_async, talk
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -77,21 +77,21 @@ def try_next(done: Batch, url: str) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    db = f"--db {shlex.quote(url)}"
-    head = shlex.quote(f"{url.removeprefix('sqlite:///')}.head.json")
+    us, path = command(), near(Path(url.removeprefix("sqlite:///")))
+    db, head = f"--db {shlex.quote(f'sqlite:///{path}')}", shlex.quote(f"{path}.head.json")
     stopped = [row for row in done.rows if row.code in ("policy_denied", "approval_denied")]
     waiting = [row for row in done.rows if row.waiting_for == "approval"]
     explained = (stopped or waiting or done.rows)[0].run
     commands = {
-        "prove": [f"answerable audit head --out {head} {db}", f"answerable audit verify --head {head} {db}"],
-        "stop": [f'answerable halt --all --reason "trying it out" {db}'],
-        "explain": [f"answerable show {explained} {db}"],
+        "prove": [f"{us} audit head --out {head} {db}", f"{us} audit verify --head {head} {db}"],
+        "stop": [f'{us} halt --all --reason "trying it out" {db}'],
+        "explain": [f"{us} show {explained} {db}"],
     }
     lines = [
         Text.assemble(
-            (f"{word:<10}" if not index else " " * 10, "bold"), command, no_wrap=True, overflow="ignore"
+            (f"{word:<10}" if not index else " " * 10, "bold"), line, no_wrap=True, overflow="ignore"
         )
         for word, several in commands.items()
-        for index, command in enumerate(several)
+        for index, line in enumerate(several)
     ]
     return Group(Text(), Text("Try next", style="bold"), *lines)
