@@ -68,9 +68,26 @@ def test_a_project_of_ones_own_from_the_wheel(installed: Path, tmp_path: Path) -
     """`init`, three tickets of one's own, `run`, and the proof."""
     assert answerable(installed, tmp_path, "init", "desk").returncode == 0
     tickets = [
-        {"id": "M-1", "customer_email": "ana@example.com", "order_id": "O-1001", "request": "refund", "text": "Broken."},
-        {"id": "M-2", "customer_email": "katrin@example.org", "order_id": "O-1005", "request": "order_status"},
-        {"id": "M-3", "customer_email": "farid@example.com", "order_id": "O-1007", "request": "refund", "text": "Wrong."},
+        {
+            "id": "M-1",
+            "customer_email": "ana@example.com",
+            "order_id": "O-1001",
+            "request": "refund",
+            "text": "Broken.",
+        },
+        {
+            "id": "M-2",
+            "customer_email": "katrin@example.org",
+            "order_id": "O-1005",
+            "request": "order_status",
+        },
+        {
+            "id": "M-3",
+            "customer_email": "farid@example.com",
+            "order_id": "O-1007",
+            "request": "refund",
+            "text": "Wrong.",
+        },
     ]
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(ticket) + "\n" for ticket in tickets))
 

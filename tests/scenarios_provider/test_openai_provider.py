@@ -12,7 +12,7 @@ from answerable.errors import ConfigError
 from answerable.models.catalog import resolve_model
 from answerable.models.port import Message, ModelReply, ModelRequest, ToolCall, ToolOffer, Usage
 from answerable.models.providers import PydanticAiModel
-from answerable.models.structured import Problem, parse_arguments
+from answerable.models.structured import Problem, parse_json
 
 from .asking import GET_ORDER, KEY, MODEL, ask, fail
 from .openai_server import Call, Raw, Reply, Server, Status, Tokens, start_server
@@ -74,7 +74,7 @@ def test_a_lone_surrogate_in_arguments_becomes_its_escape(serve: Any) -> None:
     serve(Call("get_order", '{"order_id": "\ud800"}'))
     arguments = ask(tools=(GET_ORDER,)).calls[0].arguments
     assert arguments == '{"order_id": "\\ud800"}'
-    assert isinstance(parse_arguments(arguments), Problem)
+    assert isinstance(parse_json(arguments), Problem)
 
 
 def test_several_calls_in_a_turn_keep_their_order(serve: Any) -> None:

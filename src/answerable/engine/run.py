@@ -124,7 +124,9 @@ class Run:
         A refusal by a gate is raised, never handed back as a mistake in the call: a model that is told that 700 is too
         much tries 499. What was not valid, failed, or is unknown is answered.
         """
-        return await self._batch([(call.name, call.arguments) for call in proposed], self._offered)
+        # Several providers write a call without arguments as empty text; a schema refuses it where some are needed.
+        written = [(call.name, call.arguments if call.arguments.strip() else "{}") for call in proposed]
+        return await self._batch(written, self._offered)
 
     async def model(
         self,

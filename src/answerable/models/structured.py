@@ -39,21 +39,6 @@ class Problem:
         return self.text
 
 
-def parse_arguments(text: str) -> dict[str, Any] | Problem:
-    """The arguments object behind the JSON text of a tool call.
-
-    Empty text is an empty object: several providers write a call without arguments so.
-    """
-    if not text.strip():
-        return {}
-    value = parse_json(text)
-    if isinstance(value, Problem):
-        return Problem(f"the arguments are not usable: {value}")
-    if not isinstance(value, dict):
-        return Problem(f"the arguments are not usable: expected a JSON object, got {_kind(value)}")
-    return cast("dict[str, Any]", value)
-
-
 def validate_output(text: str, shape: TypeAdapter[Any] | Mapping[str, Any]) -> object | Problem:
     """The structured answer in `text`, validated strictly against a `TypeAdapter` or a JSON Schema.
 
@@ -184,14 +169,3 @@ def _path(steps: Iterable[str | int]) -> str:
 def _short(text: str, length: int) -> str:
     plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return plain if len(plain) <= length else plain[: length - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def _kind(value: object) -> str:
-    names: dict[type, str] = {
-        list: "a list",
-        str: "text",
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-    }
-    return names.get(type(value), "null")

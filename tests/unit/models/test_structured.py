@@ -16,7 +16,6 @@ from answerable.models.structured import (
     JSON_BYTES_MAX,
     PROBLEM_LENGTH_MAX,
     Problem,
-    parse_arguments,
     parse_json,
     validate_output,
 )
@@ -66,19 +65,7 @@ def nested(depth: int) -> str:
 
 def test_an_object_is_read() -> None:
     """Plain arguments come back as a dict, whatever their spacing."""
-    assert parse_arguments(' { "a" : [1, 2.5, true, null, "é"] } ') == {"a": [1, 2.5, True, None, "é"]}
-
-
-@pytest.mark.parametrize("text", ["", "  \n"])
-def test_no_arguments_is_an_empty_object(text: str) -> None:
-    """Providers write a call without arguments as empty text; the schema refuses it where some are needed."""
-    assert parse_arguments(text) == {}
-
-
-@pytest.mark.parametrize("text", ["[1]", '"text"', "5", "1.5", "true", "null"])
-def test_what_is_no_object_is_refused(text: str) -> None:
-    """Arguments are named; a list or a bare value has no names."""
-    assert "expected a JSON object" in refused(parse_arguments(text))
+    assert parse_json(' { "a" : [1, 2.5, true, null, "é"] } ') == {"a": [1, 2.5, True, None, "é"]}
 
 
 @pytest.mark.parametrize(
@@ -110,19 +97,19 @@ def test_what_is_no_object_is_refused(text: str) -> None:
 )
 def test_what_two_readers_may_read_differently_is_refused(text: str, where: str) -> None:
     """Each trap of JSON is a problem that says where it is."""
-    assert where in refused(parse_arguments(text))
+    assert where in refused(parse_json(text))
 
 
 def test_the_limits_themselves_are_allowed() -> None:
     """32 levels and 64 KiB are read; the next level or byte is not."""
-    assert isinstance(parse_arguments(nested(DEPTH_MAX)), dict)
+    assert isinstance(parse_json(nested(DEPTH_MAX)), dict)
     text = json.dumps({"a": ""})
-    assert isinstance(parse_arguments(text[:-2] + "x" * (JSON_BYTES_MAX - len(text)) + text[-2:]), dict)
+    assert isinstance(parse_json(text[:-2] + "x" * (JSON_BYTES_MAX - len(text)) + text[-2:]), dict)
 
 
 def test_a_surrogate_pair_is_one_character() -> None:
     """Escaped characters beyond the basic plane are ordinary text."""
-    assert parse_arguments('{"a": "\\ud83d\\ude00"}') == {"a": "😀"}
+    assert parse_json('{"a": "\\ud83d\\ude00"}') == {"a": "😀"}
 
 
 @settings(deadline=None)  # a loaded machine is slow now and then; that is no finding
@@ -136,8 +123,7 @@ def test_what_json_can_say_is_read_back(value: Any) -> None:
 @given(st.text(max_size=200) | st.text(alphabet='{}[]":,0123456789eE+-. \\untrfalsNIiy', max_size=60))
 def test_no_text_raises(text: str) -> None:
     """Garbage is a problem, not a crash."""
-    refused_or_dict = parse_arguments(text)
-    assert isinstance(refused_or_dict, dict | Problem)
+    parse_json(text)
     assert validate_output(text, SCHEMA) is not None
 
 
