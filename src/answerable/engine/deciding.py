@@ -279,6 +279,18 @@ async def read_fact(
     return _value(tool, sent.result), ref, to_micros(tool.spec.price_usd)
 
 
+async def recorded_facts(ctx: Context, proposal: Proposal) -> dict[str, Any]:
+    """The facts that a call was decided on, from the journal: what is sent again must be sent with the same."""
+    step = ctx.recorder.state.calls[str(proposal.path)]
+    assert proposal.spec is not None
+    tools = {fact.name: ctx.tools[fact.tool] for fact in proposal.spec.facts}
+    return {
+        name: _value(tools[name], await ctx.recorder.content(ref))
+        for name, ref in step.decided.facts.items()
+        if name in tools
+    }
+
+
 def _value(tool: Tool, content: Any) -> Any:
     try:
         return tool.spec.result.validate_json(encode_payload(content))

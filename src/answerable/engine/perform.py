@@ -90,6 +90,7 @@ class Performer:
         is_owner: Callable[[], bool],
         plan: object = None,
         draft: object = None,
+        facts: Mapping[str, object] | None = None,
     ) -> Sent:
         """Send one write.
 
@@ -122,6 +123,7 @@ class Performer:
             key=permit.effect,
             plan=plan,
             draft=draft,
+            facts=facts,
             is_write=tool.spec.is_write,
             begin_by_ns=permit.send_by_ns,
         )
@@ -164,6 +166,7 @@ class Performer:
         plan: object,
         draft: object,
         is_write: bool,
+        facts: Mapping[str, object] | None = None,
         role: Literal["call", "probe", "draft"] = "call",
         begin_by_ns: int | None = None,
     ) -> Sent:
@@ -172,7 +175,7 @@ class Performer:
         try:
             if role == "call":
                 given = {name: getattr(arguments, name) for name in type(arguments).model_fields}
-                given |= self._injected(tool, key, plan, draft)
+                given |= self._injected(tool, key, plan, draft, facts)
                 value = await self._call(function, (), given, tool, begin_by_ns)
             else:
                 value = await self._call(function, (arguments,), self._for_probe(function, key), tool, None)
@@ -269,7 +272,9 @@ class Performer:
             )
         return Sent(state="done", result=result)
 
-    def _injected(self, tool: Tool, key: str, plan: object, draft: object) -> dict[str, Any]:
+    def _injected(
+        self, tool: Tool, key: str, plan: object, draft: object, facts: Mapping[str, object] | None
+    ) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, injection in tool.injected:
             match injection:
@@ -279,6 +284,8 @@ class Performer:
                     found[name] = plan
                 case "draft":
                     found[name] = draft
+                case "facts":
+                    found[name] = dict(facts or {})
                 case "secret":
                     found[name] = self._secrets[name]
                 case "resource":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from answerable.engine.call_events import call_ended, decided_event, seal_result, write_end
 from answerable.engine.context import Context, settle
-from answerable.engine.deciding import Proposal
+from answerable.engine.deciding import Proposal, recorded_facts
 from answerable.engine.next import (
     SEND_WITHIN_S,
     is_key_honoured,
@@ -226,6 +226,7 @@ async def _perform(ctx: Context, proposal: Proposal, permit: Permit, *, may_have
             is_owner=ctx.recorder.is_owner,
             plan=proposal.plan,
             draft=draft,
+            facts=proposal.facts or await recorded_facts(ctx, proposal),
         )
     except Halted:
         await _not_sent(ctx, proposal, may_have_happened=may_have_happened)

@@ -2,8 +2,9 @@
 
 The parameters before a bare `*` are the tool's arguments: what a model may fill in. Those after it are
 injected when the call is performed and never shown to a model: `key: EffectKey` gets the effect's key, a
-parameter annotated `Secret` gets the credential of that name, `plan` gets what the plan function returned,
-and anything else gets the runtime's resource of that name.
+parameter annotated `Secret` gets the credential of that name, `plan` gets what the plan function returned, `facts` gets
+the facts that were decided on, by name (a `conditional` write passes the version in one of them to the vendor), and
+anything else gets the runtime's resource of that name.
 """
 
 from __future__ import annotations
@@ -253,7 +254,7 @@ def _injection(name: str, annotation: object) -> Injection:
         return "key"
     if annotation is Secret:
         return "secret"
-    return name if name in ("plan", "draft") else "resource"
+    return name if name in ("plan", "draft", "facts") else "resource"
 
 
 def _price(problem: Problem, price_usd: str) -> Decimal:

@@ -11,7 +11,7 @@ from answerable.errors import ToolError
 if TYPE_CHECKING:
     from answerable.kernel.tool import ToolSpec
 
-Injection = Literal["key", "secret", "plan", "draft", "resource"]
+Injection = Literal["key", "secret", "plan", "draft", "facts", "resource"]
 Function = Callable[..., Awaitable[Any] | Any]
 
 
