@@ -454,6 +454,10 @@ async def open_runtime(
     ports = ports or system_ports()
     scripted = dict(models or {})
     policies = {agent.name: (bundles or {}).get(agent.name) or bundle_of(agent) for agent in agents}
+
+    def policy(agent: Agent) -> Bundle:
+        return policies.get(agent.name) or policies.setdefault(agent.name, bundle_of(agent))
+
     known: dict[str, ModelPort] = {}
     own_prices = load_prices(prices) if prices is not None else None
 
@@ -467,7 +471,7 @@ async def open_runtime(
             model(name)
     settings = Settings(
         agents={agent.name: agent for agent in agents},
-        policies=policies,
+        policy=policy,
         approvers={approver.name: approver for approver in approvers},
         resources=resources or {},
         secrets=secrets or {},
@@ -487,6 +491,10 @@ async def open_runtime(
     finally:
         await notifier.close()
         await runtime.close()
+        for port in known.values():
+            close = getattr(port, "aclose", None)
+            if close is not None:  # a provider's connections; a scripted model has none
+                await close()
 
 
 @asynccontextmanager

@@ -185,3 +185,44 @@ def test_yesterdays_file_is_refused_until_the_loss_is_accepted(tmp_path: Path) -
     asyncio.run(_open(url, accept_loss=True))
     asyncio.run(_open(url))
     assert verify_database(path).is_ok
+
+
+def test_a_runtime_gets_to_know_an_agent_with_its_first_task(tmp_path: Path) -> None:
+    """`open_runtime(url)` and `runtime.run(agent, task)` are enough; a name alone is not known before."""
+    import asyncio
+
+    from answerable import Agent, Arguments, open_runtime, tool
+    from answerable.models.scripted import ScriptedModel, say
+
+    class Note(Arguments):
+        """What is given."""
+
+        text: str
+
+    @tool(effect="read")
+    async def look(place: str) -> str:
+        """Look."""
+        return place
+
+    rules = '@id("may")\n@text("May.")\npermit (principal == Agent::"clerk", action, resource);\n'
+    clerk = Agent(
+        name="clerk",
+        owner="tests",
+        prompt="Answer.",
+        models=["scripted:clerk"],
+        tools=[look],
+        policy={"rules.cedar": rules},
+        task=Note,
+    )
+
+    async def story() -> None:
+        models = {"scripted:clerk": ScriptedModel("clerk", lambda *_: say("done"))}
+        async with open_runtime(f"sqlite:///{tmp_path / 'j.db'}", models=models) as runtime:
+            with pytest.raises(ConfigError, match="does not know the agent `clerk`"):
+                await runtime.run("clerk", {"text": "hello"})
+            assert (await runtime.run(clerk, {"text": "hello"})).name == "unverified"
+            assert (await runtime.run("clerk", {"text": "again"})).name == "unverified"
+            with pytest.raises(PolicyError):
+                await runtime.run(Agent(**{**vars(clerk), "name": "other", "policy": {}}), {"text": "hello"})
+
+    asyncio.run(story())

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from answerable.journal.sqlite import SqliteJournal
     from answerable.kernel.secret import Secret
     from answerable.models.port import ModelPort
+    from answerable.tools.declare import Tool
 
 SUBMIT_BATCH = 200
 LOOK_FOR_HALTS_S = 0.05
@@ -60,7 +61,8 @@ class Settings:
     """What a runtime is made of. The composition root fills it in."""
 
     agents: Mapping[str, Agent]
-    policies: Mapping[str, Policy]
+    """Known from the start. Others are known once somebody brings them along with a task."""
+    policy: Callable[[Agent], Policy]
     approvers: Mapping[str, Approver]
     resources: Mapping[str, object]
     secrets: Mapping[str, Secret]
@@ -92,8 +94,10 @@ class Runtime:
         self._watcher: asyncio.Task[None] | None = None
         self._seen_epoch = 0
         self._lost_until = 0
-        self._tools = {name: agent.all_tools() for name, agent in settings.agents.items()}
-        self._release_of = {name: agent.release() for name, agent in settings.agents.items()}
+        self._agents: dict[str, Agent] = {}
+        self._policies: dict[str, Policy] = {}
+        self._tools: dict[str, dict[str, Tool]] = {}
+        self._release_of: dict[str, str] = {}
         self._intake = Intake(
             store, ports, tenant=settings.tenant, owner=self.owner, releases=self._release_of
         )
@@ -101,9 +105,8 @@ class Runtime:
     async def begin(self) -> None:
         """Take a name, check that every tool has what it needs, and start looking for halts."""
         self.store.take_name(self.owner)
-        for tools in self._tools.values():
-            for tool in tools.values():
-                self._performer.check(tool)
+        for agent in self.settings.agents.values():
+            self._register(agent)
         self._seen_epoch = self.store.halts()[0]
         for entry in await self.store.entries(tenant_stream("default")):
             if any(isinstance(event, events.DiscontinuityAccepted) for event in entry.events):
@@ -277,7 +280,7 @@ class Runtime:
             recorder=recorder,
             agent=agent,
             tools=self._tools[agent.name],
-            policy=self.settings.policies[agent.name],
+            policy=self._policies[agent.name],
             approvers=self.settings.approvers,
             performer=self._performer,
             model=self.settings.model,
@@ -475,13 +478,26 @@ class Runtime:
 
     def _agent(self, agent: Agent | str) -> Agent:
         name = agent if isinstance(agent, str) else agent.name
-        known = self.settings.agents.get(name)
+        if name not in self._agents and not isinstance(agent, str):
+            self._register(agent)
+        known = self._agents.get(name)
         if known is None:
             raise ConfigError(
                 f"the runtime does not know the agent `{name}`",
-                hint=f"it knows {', '.join(self.settings.agents) or 'none'}: open it with agents=[...]",
+                hint=f"it knows {', '.join(self._agents) or 'none'}: give it the agent itself, or agents=[...]",
             )
         return known
+
+    def _register(self, agent: Agent) -> None:
+        """Get to know an agent: its policy loads, and its tools have what they need, or it is refused."""
+        tools = agent.all_tools()
+        for tool in tools.values():
+            self._performer.check(tool)
+        for name in agent.models:
+            self.settings.model(name)
+        policy = self.settings.policy(agent)
+        self._release_of[agent.name] = agent.release()
+        self._agents[agent.name], self._tools[agent.name], self._policies[agent.name] = agent, tools, policy
 
 
 def _other_release(release: str) -> str:
