@@ -29,6 +29,8 @@ from answerable.gates.policy import Bundle, load_bundle
 from answerable.gates.schema import Refused, parse_object
 from answerable.journal.heads import check_not_behind, public_key_for
 from answerable.journal.sqlite import SqliteJournal
+from answerable.kernel.encoding import encode_payload
+from answerable.kernel.tool import fields_of, render
 from answerable.models.catalog import resolve_model
 from answerable.models.prices import load_prices
 from answerable.patterns.tool_caller import tool_caller
@@ -300,7 +302,7 @@ def read_tasks(path: Path, agent: Agent) -> list[BaseModel]:
     for number, read in lines:
         try:
             given = read if isinstance(read, dict) else parse_object(read)
-            task = _task_of(agent, given)
+            task = agent.task.model_validate_json(encode_payload(given))
         except Refused as refused:
             raise InputError(
                 f"`{path.name}` line {number}: {refused}", hint="correct it; nothing was accepted"
@@ -310,7 +312,7 @@ def read_tasks(path: Path, agent: Agent) -> list[BaseModel]:
                 f"`{path.name}` line {number}: {_problems(error)}", hint="correct it; nothing was accepted"
             ) from None
         if agent.source:
-            source = _source(agent, task)
+            source = render(agent.source, fields_of(task))
             if source in seen:
                 raise InputError(
                     f"`{path.name}` line {number}: `{source}` is there already, in line {seen[source]}",
@@ -323,18 +325,6 @@ def read_tasks(path: Path, agent: Agent) -> list[BaseModel]:
             f"`{path.name}` holds no task", hint="one JSON object a line, or a CSV with a header"
         )
     return tasks
-
-
-def _task_of(agent: Agent, given: dict[str, Any]) -> BaseModel:
-    from answerable.kernel.encoding import encode_payload
-
-    return agent.task.model_validate_json(encode_payload(given))
-
-
-def _source(agent: Agent, task: BaseModel) -> str:
-    from answerable.kernel.tool import render
-
-    return render(agent.source, {name: getattr(task, name) for name in type(task).model_fields})
 
 
 def _lines(path: Path) -> list[tuple[int, str | dict[str, Any]]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from answerable.engine.signals import Halted, Parked, Stopping
-from answerable.gates.approval import Answer, Approver, answer
+from answerable.engine.signals import Parked, Stopping
+from answerable.gates.approval import Answer, answer
 from answerable.kernel.events import (
     ApprovalGiven,
     ApprovalRequested,
@@ -16,7 +16,7 @@ from answerable.kernel.events import (
 from answerable.kernel.ids import StepPath, inbox_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from answerable.engine.context import Context
     from answerable.kernel.entry import Entry
@@ -32,15 +32,7 @@ async def wait(ctx: Context, path: StepPath, request: ApprovalRequested) -> None
     """
     while True:
         inbox = await ctx.recorder.store.entries(inbox_stream(ctx.recorder.run))
-        stands = look(
-            request,
-            inbox,
-            ctx.approvers,
-            journal=ctx.recorder.store.journal,
-            run=ctx.recorder.run,
-            requester=ctx.person.requested_by,
-            now=ctx.ports.clock.now_us(),
-        )
+        stands = look(ctx, request, inbox)
         if stands.state != "open":
             await take_in(ctx, inbox)
             settled = ApprovalSettled(
@@ -55,9 +47,9 @@ async def wait(ctx: Context, path: StepPath, request: ApprovalRequested) -> None
             raise Parked
         if ctx.is_stopping():
             raise Stopping
-        for halt in ctx.recorder.store.halts()[1]:
-            if halt.scope in ctx.scopes():
-                raise Halted(halt.scope, halt.reason)
+        halted = ctx.halted()
+        if halted is not None:
+            raise halted
         await ctx.ports.clock.sleep(LOOK_EVERY_S)
 
 
@@ -68,21 +60,20 @@ async def take_in(ctx: Context, inbox: Sequence[Entry]) -> None:
         await ctx.recorder.commit(InboxFolded(seq=inbox[-1].seq, hash=inbox[-1].hash))
 
 
-def look(
-    request: ApprovalRequested,
-    inbox: Sequence[Entry],
-    approvers: Mapping[str, Approver],
-    *,
-    journal: str,
-    run: str,
-    requester: str,
-    now: int,
-) -> Answer:
-    """Where a request stands, by what is in the inbox. Pure."""
+def look(ctx: Context, request: ApprovalRequested, inbox: Sequence[Entry]) -> Answer:
+    """Where a request stands now, by what is in the inbox. Looking costs no entry."""
     given = [
         (entry.seq, said, entry.time)
         for entry in inbox
         for said in entry.events
         if isinstance(said, ApprovalGiven) and said.request == request.request
     ]
-    return answer(request, given, approvers, journal=journal, run=run, requester=requester, now=now)
+    return answer(
+        request,
+        given,
+        ctx.approvers,
+        journal=ctx.recorder.store.journal,
+        run=ctx.recorder.run,
+        requester=ctx.person.requested_by,
+        now=ctx.ports.clock.now_us(),
+    )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from answerable.engine.agent import Agent, seconds
+from answerable.engine.signals import Halted
+from answerable.kernel.ids import utc_day
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -64,6 +65,14 @@ class Context:
             covers.add(f"tool:{tool}")
         return frozenset(covers)
 
+    def halted(self, tool: str | None = None) -> Halted | None:
+        """The signal for a halt in force that covers this run, or a call of `tool` in it; None where none does."""
+        covers = self.scopes(tool)
+        for halt in self.recorder.store.halts()[1]:
+            if halt.scope in covers:
+                return Halted(halt.scope, halt.reason)
+        return None
+
     def limits(self, now_us: int) -> list[tuple[str, str, int]]:
         """Every budget that this run counts against: (budget, unit, limit)."""
         return limits_of(self.agent, self.recorder.run, now_us)
@@ -88,7 +97,7 @@ class Context:
 
 def day_budget(agent: Agent, now_us: int) -> str:
     """The id of an agent's budget of a day, in UTC."""
-    return f"agent:{agent.name}:{datetime.fromtimestamp(now_us / 1e6, UTC):%Y-%m-%d}"
+    return f"agent:{agent.name}:{utc_day(now_us)}"
 
 
 def limits_of(agent: Agent, run: str, now_us: int) -> list[tuple[str, str, int]]:

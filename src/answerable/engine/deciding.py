@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,9 @@ from answerable.gates import pipeline, schema
 from answerable.gates.request import Label, PolicyRequest, TotalValue
 from answerable.kernel.decision import Decision, ReasonCode, deny
 from answerable.kernel.encoding import encode_payload, scrub
-from answerable.kernel.ids import StepPath, claim_key, total_key
+from answerable.kernel.ids import StepPath, claim_key, total_key, utc_day
 from answerable.kernel.money import from_micros, to_micros
-from answerable.kernel.tool import EffectClass, TemplateError, UpTo, look_up, render
+from answerable.kernel.tool import EffectClass, TemplateError, UpTo, fields_of, look_up, render
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -135,7 +134,7 @@ async def decide(ctx: Context, proposal: Proposal, discharged: frozenset[str]) -
     assert proposal.args is not None
     try:
         await _gather_facts(ctx, proposal)
-        values = {**_fields(proposal.arguments), **proposal.facts}
+        values = {**fields_of(proposal.arguments), **proposal.facts}
         proposal.totals = await _totals(ctx, spec, values)
         proposal.claim = _claim(ctx, proposal, values)
     except (NoFact, TemplateError, ValueError) as problem:
@@ -240,7 +239,7 @@ async def _fact(ctx: Context, spec: ToolSpec, fact: FactSpec, arguments: BaseMod
         ctx,
         fact.name,
         ctx.tools[fact.tool],
-        fact_arguments(fact.arguments, _fields(arguments)),
+        fact_arguments(fact.arguments, fields_of(arguments)),
         max_age_s=0.0 if spec.effect_class is EffectClass.IRREVERSIBLE else fact.max_age_s,
     )
 
@@ -298,18 +297,10 @@ def _value(tool: Tool, content: Any) -> Any:
         raise NoFact(f"`{tool.name}` answered in another form than it declares: {error}") from None
 
 
-def _fields(arguments: BaseModel) -> dict[str, Any]:
-    return {name: getattr(arguments, name) for name in type(arguments).model_fields}
-
-
 async def _totals(ctx: Context, spec: ToolSpec, values: dict[str, Any]) -> tuple[TotalSeen, ...]:
     found: list[TotalSeen] = []
     for total in spec.totals:
-        day = (
-            f"{datetime.fromtimestamp(ctx.ports.clock.now_us() / 1e6, UTC):%Y-%m-%d}"
-            if total.per == "day"
-            else ""
-        )
+        day = utc_day(ctx.ports.clock.now_us()) if total.per == "day" else ""
         target = render(total.by, values) if total.by else ctx.agent.name
         key = total_key(ctx.recorder.store.tenant_key, f"{spec.name}.{total.name}", target, day)
         amount = _amount(values, total.of)

@@ -24,6 +24,7 @@ from answerable.kernel import events
 from answerable.kernel.decision import ReasonCode
 from answerable.kernel.encoding import scrub
 from answerable.kernel.money import from_micros
+from answerable.kernel.tool import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -184,7 +185,7 @@ async def judge(ctx: Context, task: Any, answer: object) -> Ending:
         return Ending("unverified", answer=kept)
     facts: dict[str, Any] = {}
     refs: dict[str, str] = {}
-    fields = {name: getattr(task, name) for name in type(cast("BaseModel", task)).model_fields}
+    fields = fields_of(cast("BaseModel", task))
     try:
         for name, fact in check.facts.items():
             given = fact_arguments(fact.arguments, fields)

@@ -14,8 +14,8 @@ from answerable.journal.store import Append, Payload
 from answerable.kernel import events
 from answerable.kernel.encoding import encode_payload, keyed_digest
 from answerable.kernel.entry import EMPTY
-from answerable.kernel.ids import RunId, agent_stream, named, run_id_from_source, run_stream
-from answerable.kernel.tool import render
+from answerable.kernel.ids import RunId, agent_stream, named, payload_ref, run_id_from_source, run_stream
+from answerable.kernel.tool import fields_of, render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ class Intake:
     async def _created(
         self, agent: Agent, task: BaseModel, requested_by: str, kind: str
     ) -> tuple[RunId, Append | None]:
-        fields = {name: getattr(task, name) for name in type(task).model_fields}
+        fields = fields_of(task)
         tenant = self._tenant
         source = render(agent.source, fields) if agent.source else ""
         run = (
@@ -93,7 +93,7 @@ class Intake:
                 "requested_by": requested_by,
             }
         )
-        ref = keyed_digest(key, "answerable/payload/v1", body)
+        ref = payload_ref(key, body)
         created = events.RunCreated(
             journal=self.store.journal,
             agent=agent.name,

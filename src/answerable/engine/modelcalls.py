@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from answerable.engine.context import settle
-from answerable.engine.signals import Escalated, Halted, Stopping
+from answerable.engine.signals import Escalated, Stopping
 from answerable.errors import BudgetExceeded, HaltInForce, ModelFailed, RunDiverged
 from answerable.kernel import events
 from answerable.kernel.decision import ReasonCode
@@ -126,11 +126,8 @@ async def _attempt(
     except BudgetExceeded as error:
         text = str(error.args[0])
         raise Escalated(ReasonCode.BUDGET_EXHAUSTED, text, rules=("budget-reserved",)) from None
-    except HaltInForce:
-        for halt in ctx.recorder.store.halts()[1]:
-            if halt.scope in ctx.scopes():
-                raise Halted(halt.scope, halt.reason) from None
-        raise
+    except HaltInForce as refused:
+        raise ctx.halted() or refused from None
     try:
         async with asyncio.timeout(within_s):
             reply = await port.request(request)

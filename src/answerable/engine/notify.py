@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 0.25
 TIMEOUT_S = 10.0
-ATTEMPTS_AT_CLOSE = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from answerable.engine.signals import Halted
 from answerable.errors import ConfigError, FailureClass, JournalFenced, NotDone, ToolFailed
 from answerable.kernel.encoding import encode_payload
 from answerable.kernel.secret import Secret
+from answerable.kernel.tool import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -174,7 +175,7 @@ class Performer:
         failed = "unknown" if is_write else "failed"
         try:
             if role == "call":
-                given = {name: getattr(arguments, name) for name in type(arguments).model_fields}
+                given = fields_of(arguments)
                 given |= self._injected(tool, key, plan, draft, facts)
                 value = await self._call(function, (), given, tool, begin_by_ns)
             else:

@@ -14,7 +14,7 @@ from answerable.journal.store import Append, Payload
 from answerable.kernel.encoding import NotEncodable, decode, encode_payload, keyed_digest
 from answerable.kernel.entry import EMPTY, Entry, Head, make_entry
 from answerable.kernel.events import RunAdopted
-from answerable.kernel.ids import PayloadRef, RunId, inbox_stream, run_stream
+from answerable.kernel.ids import PayloadRef, RunId, inbox_stream, payload_ref, run_stream
 from answerable.kernel.state import RunState, apply_event, extend, pass_time
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Recorder:
     def seal(self, content: object, retention: str) -> PayloadRef:
         """Take content in, to be written with the next commit, and return the name it gets."""
         body = encode_payload(content)
-        ref = PayloadRef(keyed_digest(self.key, "answerable/payload/v1", body))
+        ref = payload_ref(self.key, body)
         if ref not in self._written and ref not in self._payloads:
             self._payloads[ref] = Payload(ref, self.subject, retention, body)
         return ref

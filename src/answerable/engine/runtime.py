@@ -50,9 +50,7 @@ if TYPE_CHECKING:
     from answerable.models.port import ModelPort
     from answerable.tools.declare import Tool
 
-SUBMIT_BATCH = 200
 LOOK_FOR_HALTS_S = 0.05
-TOKEN_MAX = 128
 OPEN = ("created", "running", "waiting")
 
 
@@ -180,9 +178,8 @@ class Runtime:
             return driving.outcome_of(recorder)
         ctx, task = await self._context(recorder, can_park=state.created.kind == "driven")
         if (state.epoch == 0 or state.parked is not None) and self._is_halted(ctx):
-            return driving.outcome_of(
-                recorder
-            )  # what has not begun, or waits, goes on once the halt is lifted
+            # What has not begun, or waits, goes on once the halt is lifted.
+            return driving.outcome_of(recorder)
         if state.parked is not None and not await self._is_ready(ctx):
             return driving.outcome_of(recorder)
         if state.epoch and state.created.release != self._release_of[ctx.agent.name]:
@@ -310,16 +307,7 @@ class Runtime:
         for step in ctx.recorder.state.calls.values():
             for request in step.requests:
                 if request.request == parked.request:
-                    stands = approvals.look(
-                        request,
-                        ctx.recorder.inbox,
-                        ctx.approvers,
-                        journal=self.store.journal,
-                        run=ctx.recorder.run,
-                        requester=ctx.person.requested_by,
-                        now=self.ports.clock.now_us(),
-                    )
-                    return stands.state != "open"
+                    return approvals.look(ctx, request, ctx.recorder.inbox).state != "open"
         return True
 
     async def drive_all(

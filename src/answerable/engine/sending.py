@@ -159,10 +159,7 @@ async def _guarded(ctx: Context, proposal: Proposal, guard: GuardRefused, decisi
 
 
 def _halted(ctx: Context, tool: str) -> Halted:
-    for halt in ctx.recorder.store.halts()[1]:
-        if halt.scope in ctx.scopes(tool):
-            return Halted(halt.scope, halt.reason)
-    return Halted("all", "")
+    return ctx.halted(tool) or Halted("all", "")  # it may have been lifted since it refused the intent
 
 
 async def again(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 from answerable.errors import JournalError, JournalUnreadable
 from answerable.journal.store import Erased
-from answerable.kernel.encoding import decode, keyed_digest
+from answerable.kernel.encoding import decode
 from answerable.kernel.events import (
     ApprovalGiven,
     ApprovalRequested,
@@ -22,7 +22,7 @@ from answerable.kernel.events import (
     RunCreated,
     RunEnded,
 )
-from answerable.kernel.ids import RunId, inbox_stream, run_stream, tenant_stream
+from answerable.kernel.ids import RunId, inbox_stream, payload_ref, run_stream, tenant_stream
 from answerable.kernel.state import IllegalEvent, RunState, fold
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from answerable.kernel.entry import Entry
 
 Json = dict[str, object]
-PAYLOAD_DOMAIN = "answerable/payload/v1"
 E = TypeVar("E", bound=Event)
 
 
@@ -182,7 +181,7 @@ async def _contents(
         if isinstance(body, Erased):
             contents[ref] = body
             continue
-        is_changed = key is not None and ref in owned and keyed_digest(key, PAYLOAD_DOMAIN, body) != ref
+        is_changed = key is not None and ref in owned and payload_ref(key, body) != ref
         try:
             contents[ref] = decode(body)
         except ValueError:

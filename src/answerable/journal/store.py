@@ -98,16 +98,6 @@ class Notice:
     attempts: int
 
 
-@dataclass(slots=True)
-class Difference:
-    """Where a derived table is not what the entries say."""
-
-    table: str
-    key: str
-    stored: str
-    derived: str
-
-
 class JournalStore(Protocol):
     """A journal in a database."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from datetime import UTC, datetime
 from typing import NamedTuple, NewType
 
 from answerable.kernel.encoding import keyed_digest
@@ -13,8 +14,6 @@ RunId = NewType("RunId", str)
 """`run_` and 26 base-32 digits."""
 StreamName = NewType("StreamName", str)
 """`run/ID`, `inbox/ID`, `agent/NAME` or `tenant/NAME`."""
-SubjectRef = NewType("SubjectRef", str)
-"""`sub_` and 26 base-32 digits: a random name for a person, never a digest of one."""
 PayloadRef = NewType("PayloadRef", str)
 """The keyed digest of a payload: 64 hex digits."""
 EffectKey = NewType("EffectKey", str)
@@ -68,6 +67,16 @@ def effect_key(run: RunId, path: StepPath, tool: str, arguments_digest: str) -> 
 def request_id(run: RunId, path: StepPath, round_: int) -> RequestId:
     """The id of the `round_`-th request for approval of the call at `path`."""
     return RequestId(named("apr", _hash("answerable/approval/v1", run, str(path), str(round_))))
+
+
+def payload_ref(subject_key: bytes, body: bytes) -> PayloadRef:
+    """The name of content: who has the key of its subject can check it, nobody else can guess it."""
+    return PayloadRef(keyed_digest(subject_key, "answerable/payload/v1", body))
+
+
+def utc_day(at_us: int) -> str:
+    """The day that budgets and totals are counted by, as `2026-05-27`."""
+    return f"{datetime.fromtimestamp(at_us / 1e6, UTC):%Y-%m-%d}"
 
 
 def claim_key(tenant_key: bytes, tenant: str, tool: str, target: str) -> str:

@@ -148,7 +148,6 @@ class ToolSpec:
     data_class: str = "internal"
     price_usd: Decimal = Decimal(0)
     """What one performed call costs."""
-    has_fallback: bool = False
     has_probe: bool = False
     plan_digest: str = ""
     """Digest of the plan function's source: a changed plan is another tool."""
@@ -203,6 +202,11 @@ def render(template: str, values: Mapping[str, object]) -> str:
     Raises `TemplateError` where a name is missing or has no single plain value.
     """
     return _HOLE.sub(lambda hole: _plain(look_up(hole.group(1), values), hole.group(1)), template)
+
+
+def fields_of(model: BaseModel) -> dict[str, Any]:
+    """A model's values by name, as they are: what templates look into and functions are called with."""
+    return {name: getattr(model, name) for name in type(model).model_fields}
 
 
 def look_up(path: str, values: Mapping[str, object]) -> object:

@@ -16,9 +16,9 @@ from answerable.engine.recorder import Recorder
 from answerable.engine.run import Run
 from answerable.engine.signals import Parked
 from answerable.errors import ConfigError, RunDiverged
-from answerable.kernel.encoding import encode_payload, keyed_digest
+from answerable.kernel.encoding import encode_payload
 from answerable.kernel.events import RunEnded
-from answerable.kernel.ids import run_stream
+from answerable.kernel.ids import payload_ref, run_stream
 from answerable.kernel.state import RunState, extend
 
 if TYPE_CHECKING:
@@ -182,4 +182,4 @@ def _unasked(reader: _Reader, asked: Run) -> str:
 
 
 def _ref(reader: _Reader, content: object) -> str:
-    return keyed_digest(reader.key, "answerable/payload/v1", encode_payload(content))
+    return payload_ref(reader.key, encode_payload(content))

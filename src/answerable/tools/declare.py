@@ -136,7 +136,6 @@ def tool(
             is_result_trusted=is_result_trusted,
             data_class=data_class,
             price_usd=_price(problem, price_usd),
-            has_fallback=fallback is not None,
             has_probe=probe is not None,
             plan_digest=_source_digest(plan),
             free_text=free_text(arguments),

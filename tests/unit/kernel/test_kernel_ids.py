@@ -83,3 +83,16 @@ def test_streams_are_named_after_what_they_belong_to() -> None:
     assert ids.inbox_stream(run) == "inbox/run_a"
     assert ids.tenant_stream("default") == "tenant/default"
     assert ids.agent_stream("desk") == "agent/desk"
+
+
+def test_content_is_named_as_the_specification_says() -> None:
+    """By the key of its subject and its bytes; the vectors hold the name of each effect's arguments."""
+    for vector in VECTORS["effects"]:
+        assert ids.payload_ref(SUBJECT_KEY, encode_payload(vector["arguments"])) == vector["args_ref"]
+
+
+def test_a_day_is_a_day_in_utc() -> None:
+    """The last microsecond before midnight is still that day."""
+    midnight = 1_779_840_000_000_000
+
+    assert [ids.utc_day(midnight - 1), ids.utc_day(midnight)] == ["2026-05-26", "2026-05-27"]

@@ -18,6 +18,7 @@ from answerable.kernel.tool import (
     Total,
     UpTo,
     WriteMode,
+    fields_of,
     holes,
     look_up,
     render,
@@ -134,3 +135,18 @@ def test_whatever_changes_the_meaning_of_a_tool_changes_its_fingerprint(change: 
 def test_a_read_is_no_write() -> None:
     """Everything else is."""
     assert [make(effect_class=each).is_write for each in EffectClass] == [False, True, True]
+
+
+def test_the_fields_of_a_model_are_its_values_as_they_are() -> None:
+    """Not their JSON: a decimal stays one, and an inner model too."""
+
+    class Inner(BaseModel):
+        amount: Decimal
+
+    class Outer(BaseModel):
+        inner: Inner
+        name: str
+
+    inner = Inner(amount=Decimal("1.50"))
+
+    assert fields_of(Outer(inner=inner, name="a")) == {"inner": inner, "name": "a"}

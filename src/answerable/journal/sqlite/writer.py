@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from answerable.errors import AnswerableError, JournalConflict, JournalError, JournalFenced
+from answerable.journal.sqlite import files
 from answerable.journal.sqlite.connect import connect, translate, translate_file
 from answerable.journal.sqlite.project import project
 from answerable.kernel.encoding import NotEncodable
@@ -241,10 +242,8 @@ class LargeBody:
         """The body to keep in the row, or None once it is in its file."""
         if len(body) <= self.inline_max:
             return body
-        from answerable.journal.sqlite.files import write_private
-
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        write_private(self.folder / ref, body)
+        files.write_private(self.folder / ref, body)
         return None
 
 
