@@ -60,7 +60,7 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --genera
 
 lock:  ## pin every dependency with its hashes, and no index address
 	@$(BIN)/$(LOCK) --output-file requirements.lock
-	@$(BIN)/$(LOCK) --group dev --extra models --constraint requirements.lock --output-file requirements-dev.lock
+	@$(BIN)/$(LOCK) --group dev --extra models --extra postgres --constraint requirements.lock --output-file requirements-dev.lock
 
 clean:  ## remove what was made, but no journal
 	rm -rf $(VENV) $(BENCH) .pytest_cache .ruff_cache .hypothesis .coverage dist build

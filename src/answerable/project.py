@@ -27,8 +27,8 @@ from answerable.errors import ConfigError, InputError, PolicyError
 from answerable.gates.approval import Approver
 from answerable.gates.policy import Bundle, load_bundle
 from answerable.gates.schema import Refused, parse_object
-from answerable.journal.heads import check_not_behind, public_key_for
-from answerable.journal.sqlite import SqliteJournal
+from answerable.journal import opening
+from answerable.journal.opening import choose_journal
 from answerable.kernel.encoding import encode_payload
 from answerable.kernel.tool import fields_of, render
 from answerable.models.catalog import resolve_model
@@ -39,12 +39,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from types import ModuleType
 
-    from answerable.journal.store import Durability
+    from answerable.journal.store import Durability, JournalStore
     from answerable.kernel.secret import Secret
     from answerable.models.port import ModelPort
 
 CONFIG = "answerable.toml"
-DATABASE_VARIABLE = "ANSWERABLE_DATABASE_URL"
 TASKS_MAX = 100_000
 RETENTION_DEFAULT = "90d"
 
@@ -163,7 +162,7 @@ def load_project(directory: Path, *, data: Path | None = None) -> Project:
         tenant=config.project.tenant,
         agents=agents,
         approvers=[_approver(table) for table in config.approvers],
-        journal_url=_journal_url(config.project.journal, data),
+        journal_url=opening.resolve_journal(config.project.journal, data),
         tasks_file=_found(tasks, data, directory),
         retention={
             name: seconds(text) for name, text in {"standard": RETENTION_DEFAULT, **config.retention}.items()
@@ -360,27 +359,6 @@ def _lines(path: Path) -> list[tuple[int, str | dict[str, Any]]]:
     return lines
 
 
-def journal_path(url: str) -> Path:
-    """The file behind `sqlite:///PATH`. Raises `ConfigError` for another kind of address."""
-    prefix = "sqlite:///"
-    if not url.startswith(prefix) or url == prefix:
-        raise ConfigError(f"`{url}` is not a journal that this version can open", hint="write sqlite:///PATH")
-    return Path(url.removeprefix(prefix))
-
-
-def choose_journal(db: str | None, default: str | None = None) -> str:
-    """The journal's address: `--db` first, then the environment, then the project's own."""
-    chosen = db or os.environ.get(DATABASE_VARIABLE) or default
-    if not chosen:
-        raise ConfigError("no journal is named", hint=f"give --db sqlite:///PATH, or set {DATABASE_VARIABLE}")
-    return chosen
-
-
-def _journal_url(url: str, data: Path) -> str:
-    path = journal_path(url)
-    return url if path.is_absolute() else f"sqlite:///{data / path}"
-
-
 def example_dir() -> Path:
     """Where the refund desk is: in the installed package, or in a checkout of the source."""
     installed = Path(__file__).parent / "_examples" / "refund_desk"
@@ -396,22 +374,17 @@ async def open_store(
     ports: Ports | None = None,
     must_exist: bool = False,
     accept_loss: bool = False,
-) -> SqliteJournal:
+) -> JournalStore:
     """Open a journal by its address, checked against the last head that was exported from it."""
     ports = ports or system_ports()
-    path = journal_path(url)
-    if must_exist and not path.exists():
-        raise ConfigError(f"there is no journal `{path}`", hint="name one that is there: --db sqlite:///PATH")
-    public_key = public_key_for(path, ports.entropy)
-    store = await SqliteJournal.open(
-        path, entropy=ports.entropy, clock=ports.clock.now_us, durability=durability, public_key=public_key
+    return await opening.open_store(
+        url,
+        entropy=ports.entropy,
+        clock=ports.clock.now_us,
+        durability=durability,
+        must_exist=must_exist,
+        accept_loss=accept_loss,
     )
-    try:
-        await check_not_behind(store, accept_loss=accept_loss)
-    except BaseException:
-        await store.close()
-        raise
-    return store
 
 
 @asynccontextmanager
@@ -431,7 +404,7 @@ async def open_runtime(
     requested_by: str = "",
     sync_workers: int = 8,
     prices: Path | None = None,
-    wrap_store: Callable[[SqliteJournal], Any] | None = None,
+    wrap_store: Callable[[JournalStore], Any] | None = None,
 ) -> AsyncGenerator[Runtime]:
     """Open a runtime on a journal.
 

@@ -24,6 +24,7 @@ from answerable.errors import (
 from answerable.journal import heads
 from answerable.journal.sqlite import SqliteJournal, connect, files
 from answerable.journal.sqlite.files import OwnerLock, is_alive, sweep
+from answerable.journal.sqlite.store import custody_of
 from answerable.journal.store import Append, Payload
 from answerable.journal.verify import verify_database
 from answerable.kernel.entry import EMPTY
@@ -419,19 +420,19 @@ def test_a_sweep_never_removes_the_lock_of_a_living_owner(tmp_path: Path) -> Non
 
 def test_two_processes_that_make_one_journal_agree_on_its_key(tmp_path: Path) -> None:
     """Whoever is later takes the key that is there, and does not replace it."""
-    path = tmp_path / "journal.db"
+    custody = custody_of(tmp_path / "journal.db")
     inner: list[str] = []
 
     def entropy(size: int) -> bytes:
         if not inner:
             inner.append("")
-            inner[0] = heads.signing_key(path, fixed_entropy("the other")).public_text
+            inner[0] = heads.public_key_for(custody, fixed_entropy("the other"), is_new=True)
         return fixed_entropy("ours")(size)
 
-    ours = heads.signing_key(path, entropy).public_text
+    ours = heads.public_key_for(custody, entropy, is_new=True)
 
     assert ours == inner[0]
-    assert heads.signing_key(path, entropy).public_text == ours
+    assert heads.signing_key(custody).public_text == ours
 
 
 # Signals

@@ -306,11 +306,11 @@ async def test_a_journal_that_fails_once_does_not_blind_the_watch(tmp_path: Path
     class Blinking(FaultyStore):
         blinks = 3
 
-        def data_version(self) -> int:
+        async def changed(self) -> None:
             if vendor.asked and self.blinks:
                 self.blinks -= 1
                 raise JournalError("the journal cannot be read, says the test")
-            return self.inside.data_version()  # type: ignore[attr-defined]
+            await self.inside.changed()
 
     async with (
         runtime_of(tmp_path, agent, vendor=vendor, wrap_store=Blinking) as ours,

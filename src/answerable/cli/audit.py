@@ -49,11 +49,11 @@ def head(out: Out = None, db: Db = None, *, as_json: AsJson = False) -> None:
     Keep it on another machine: with it `audit verify --head` finds a cut tail, a dropped run and an older
     file that was restored.
     """
-    from answerable.journal.heads import export_head, last_head_path
+    from answerable.journal.heads import export_head
 
     async def export() -> tuple[dict[str, object], Path]:
         async with opened(journal_url(db)) as store:
-            place = out or last_head_path(store.path)
+            place = out or store.custody.head
             return await export_head(store, place), place
 
     signed, place = run_async(export())
@@ -79,8 +79,8 @@ def verify(
     Exits 1 and names the place where anything was changed, 3 where the file cannot be read at all.
     """
     from answerable.cli.batch import progress
+    from answerable.journal.opening import journal_path
     from answerable.journal.verify import verify_database
-    from answerable.project import journal_path
 
     path = journal_path(journal_url(db))
     with progress("verifying") as advance:

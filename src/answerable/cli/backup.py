@@ -19,9 +19,11 @@ def backup(to: To, db: Db = None, *, as_json: AsJson = False) -> None:
     is left out on purpose. Export heads elsewhere: they show when an old backup was restored.
     """
     from answerable.journal.backup import backup as copy
+    from answerable.journal.sqlite import SqliteJournal
 
     async def write() -> dict[str, object]:
         async with opened(journal_url(db)) as store:
+            assert isinstance(store, SqliteJournal)
             return await copy(store, to)
 
     said = run_async(write())

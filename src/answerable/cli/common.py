@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from answerable.journal.sqlite import SqliteJournal
+    from answerable.journal.store import JournalStore
     from answerable.project import Project
 
 FAILED, MISUSED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 3, 130
@@ -35,7 +35,7 @@ Db = Annotated[
         "--db",
         metavar="URL",
         envvar="ANSWERABLE_DATABASE_URL",
-        help="The journal: sqlite:///PATH. By default that of the project here.",
+        help="The journal: sqlite:///PATH or postgresql://... By default that of the project here.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
@@ -116,19 +116,19 @@ def journal_url(db: str | None, directory: Path | None = None) -> str:
         table = tomllib.loads((folder / CONFIG).read_text("utf-8")).get("project", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"`{folder / CONFIG}` cannot be read: {error}", hint="correct the line") from None
-    url = str(table.get("journal", "sqlite:///journal.db"))
-    path = Path(url.removeprefix("sqlite:///"))
-    return url if path.is_absolute() else f"sqlite:///{folder / path}"
+    from answerable.journal.opening import resolve_journal
+
+    return resolve_journal(str(table.get("journal", "sqlite:///journal.db")), folder)
 
 
-def opened(url: str, *, accept_loss: bool = False) -> AbstractAsyncContextManager[SqliteJournal]:
+def opened(url: str, *, accept_loss: bool = False) -> AbstractAsyncContextManager[JournalStore]:
     """A journal that exists, open for reading and for what operators append; closed in the end."""
     from contextlib import asynccontextmanager
 
     from answerable.project import open_store
 
     @asynccontextmanager
-    async def open_it() -> AsyncGenerator[SqliteJournal]:
+    async def open_it() -> AsyncGenerator[JournalStore]:
         store = await open_store(url, must_exist=True, accept_loss=accept_loss)
         try:
             yield store
@@ -138,7 +138,7 @@ def opened(url: str, *, accept_loss: bool = False) -> AbstractAsyncContextManage
     return open_it()
 
 
-async def find_run(store: SqliteJournal, text: str) -> str:
+async def find_run(store: JournalStore, text: str) -> str:
     """The one run whose id is, or begins with, `text`. The prefix `run_` may be left out."""
     from answerable.errors import InputError
 
@@ -158,14 +158,15 @@ def find_project(project_dir: Path | None, data: Path | None, url: str | None) -
     is the refund desk that comes with the package, as `answerable demo` runs it: its files are then in
     `--dir`, or beside the journal.
     """
-    from answerable.project import example_dir, journal_path, load_project
+    from answerable.journal.opening import is_postgres, journal_path
+    from answerable.project import example_dir, load_project
 
     if project_dir is not None:
         return load_project(project_dir, data=data)
     for folder in (data, Path()):
         if folder is not None and (folder / CONFIG).is_file():
             return load_project(folder, data=data)
-    if data is None and url is not None:
+    if data is None and url is not None and not is_postgres(url):
         data = journal_path(url).parent
     if data is None:
         return load_project(Path())  # says what is missing

@@ -45,7 +45,8 @@ def new_folder() -> Path:
 async def _demo(directory: Path, db: str | None, *, as_json: bool) -> int:
     from answerable.cli import batch
     from answerable.errors import ConfigError
-    from answerable.project import choose_journal, open_project, read_tasks
+    from answerable.journal.opening import choose_journal
+    from answerable.project import open_project, read_tasks
 
     project = prepare(directory)
     if project.tasks_file is None:

@@ -19,7 +19,7 @@ from answerable.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from answerable.journal.sqlite import SqliteJournal
+    from answerable.journal.store import JournalStore
 
 All = Annotated[bool, typer.Option("--all", help="Everything.")]
 AgentName = Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Every run of this agent.")]
@@ -73,7 +73,7 @@ async def _halt(url: str, scope: str, reason: str, *, as_json: bool) -> None:
     talk(f"hint: `answerable resume {scope}` lifts it")
 
 
-async def in_flight(store: SqliteJournal, scope: str) -> list[dict[str, Any]]:
+async def in_flight(store: JournalStore, scope: str) -> list[dict[str, Any]]:
     """Effects under a halt that were sent, or about to be, and have no outcome yet."""
     from answerable.evidence.view import load_view
 

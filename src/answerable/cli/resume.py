@@ -90,7 +90,7 @@ async def _lift(
     async with opened(journal_url(db, directory)) as store:
         if scope.startswith("run:"):
             scope = f"run:{await find_run(store, scope.removeprefix('run:'))}"
-        active = [halt.scope for halt in store.halts()[1]]
+        active = [halt.scope for halt in (await store.halts())[1]]
         if scope not in active:
             held = ", ".join(f"`{each}`" for each in active) or "none"
             raise ConfigError(f"no halt of `{scope}` is in force", hint=f"in force: {held}")
@@ -115,15 +115,16 @@ async def _drive(
     as_json: bool,
 ) -> int:
     from answerable.cli import batch
+    from answerable.journal.opening import choose_journal
     from answerable.kernel.ids import RunId
-    from answerable.project import choose_journal, open_project
+    from answerable.project import open_project
 
     project = find_project(project_dir, data, db)
     url = choose_journal(db, project.journal_url)
     async with opened(url):  # a journal that is not there is an error here, not a new journal
         pass
     async with open_project(project, db=url, model=model, durability=durability) as runtime:
-        for halt in runtime.store.halts()[1]:
+        for halt in (await runtime.store.halts())[1]:
             talk(f"a halt of `{halt.scope}` is in force: what it covers does not go on")
             talk(f"hint: `answerable resume {halt.scope}` lifts it")
         runs = None if text is None else [RunId(await find_run(runtime.store, text))]

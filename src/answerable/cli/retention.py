@@ -25,7 +25,7 @@ def apply(
     """
     from answerable.engine.ports import system_ports
     from answerable.journal import retention as keeping
-    from answerable.project import choose_journal
+    from answerable.journal.opening import choose_journal
 
     project = find_project(project_dir, data, db)
 

@@ -74,7 +74,8 @@ async def _run(
 ) -> int:
     from answerable.cli import batch
     from answerable.errors import ConfigError, InputError
-    from answerable.project import choose_journal, load_project, open_project, read_tasks
+    from answerable.journal.opening import choose_journal
+    from answerable.project import load_project, open_project, read_tasks
 
     project = load_project(project_dir, data=data)
     names = ", ".join(project.agents)

@@ -41,7 +41,7 @@ async def _runs(url: str, states: frozenset[str], agent: str | None, *, as_json:
             for row in await store.runs()
             if (not states or states & {row.state, row.outcome or ""}) and agent in (None, row.agent)
         ]
-        _, halts = store.halts()
+        _, halts = await store.halts()
     for halt in halts:
         talk(f"a halt of `{halt.scope}` by {halt.by} is in force: {halt.reason}")
     if as_json:

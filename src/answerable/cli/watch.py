@@ -10,12 +10,12 @@ import typer
 from answerable.cli.common import AsJson, Db, console, find_run, journal_url, opened, run_async, talk
 
 if TYPE_CHECKING:
-    from answerable.journal.sqlite import SqliteJournal
-    from answerable.journal.store import RunRow
+    from answerable.journal.store import JournalStore, RunRow
 
 Run = Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run, step by step, until it ends.")]
 Once = Annotated[bool, typer.Option("--once", help="Print how things stand, and leave.")]
 LOOK_EVERY_S = 0.2
+"""At most so often, however much is written."""
 
 
 def watch(run: Run = None, db: Db = None, *, once: Once = False, as_json: AsJson = False) -> None:
@@ -35,25 +35,22 @@ async def _watch(url: str, text: str | None, *, is_once: bool, as_json: bool) ->
             await _all(store, is_once=is_once, as_json=as_json)
 
 
-async def _all(store: SqliteJournal, *, is_once: bool, as_json: bool) -> None:
+async def _all(store: JournalStore, *, is_once: bool, as_json: bool) -> None:
     import asyncio
 
     seen: dict[str, tuple[object, ...]] = {}
-    version = -1
     if not is_once and not as_json:
         talk("watching; ctrl-c ends it")
     while True:
-        now = store.data_version()
-        if now != version:
-            version = now
-            for row in await store.runs():
-                stands = (row.state, row.outcome, row.steps)
-                if seen.get(row.run) != stands:
-                    seen[row.run] = stands
-                    _print_row(row, as_json=as_json)
+        for row in await store.runs():
+            stands = (row.state, row.outcome, row.steps)
+            if seen.get(row.run) != stands:
+                seen[row.run] = stands
+                _print_row(row, as_json=as_json)
         if is_once:
             return
         await asyncio.sleep(LOOK_EVERY_S)
+        await store.changed()
 
 
 def _print_row(row: RunRow, *, as_json: bool) -> None:
@@ -70,7 +67,7 @@ def _print_row(row: RunRow, *, as_json: bool) -> None:
     console().print(line, soft_wrap=True)
 
 
-async def _one(store: SqliteJournal, run: str, *, is_once: bool, as_json: bool) -> None:
+async def _one(store: JournalStore, run: str, *, is_once: bool, as_json: bool) -> None:
     import asyncio
     import dataclasses
 
@@ -78,21 +75,17 @@ async def _one(store: SqliteJournal, run: str, *, is_once: bool, as_json: bool) 
     from answerable.evidence.timeline import timeline
     from answerable.evidence.view import load_view
 
-    shown, version = 0, -1
+    shown = 0
     while True:
-        now = store.data_version()
-        if now != version:
-            version = now
-            view = await load_view(store, run)
-            found = timeline(view)
-            if as_json:
-                for moment in found[shown:]:
-                    print(json.dumps(dataclasses.asdict(moment)), flush=True)
-            elif found[shown:]:
-                console().print(moments(view, after=shown))
-            shown = len(found)
-            if view.state.name in ("ended", "waiting"):
-                return
-        if is_once:
+        view = await load_view(store, run)
+        found = timeline(view)
+        if as_json:
+            for moment in found[shown:]:
+                print(json.dumps(dataclasses.asdict(moment)), flush=True)
+        elif found[shown:]:
+            console().print(moments(view, after=shown))
+        shown = len(found)
+        if is_once or view.state.name in ("ended", "waiting"):
             return
         await asyncio.sleep(LOOK_EVERY_S)
+        await store.changed()

@@ -47,7 +47,7 @@ async def wait(ctx: Context, path: StepPath, request: ApprovalRequested) -> None
             raise Parked
         if ctx.is_stopping():
             raise Stopping
-        halted = ctx.halted()
+        halted = await ctx.halted()
         if halted is not None:
             raise halted
         await ctx.ports.clock.sleep(LOOK_EVERY_S)

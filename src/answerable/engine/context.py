@@ -65,10 +65,10 @@ class Context:
             covers.add(f"tool:{tool}")
         return frozenset(covers)
 
-    def halted(self, tool: str | None = None) -> Halted | None:
+    async def halted(self, tool: str | None = None) -> Halted | None:
         """The signal for a halt in force that covers this run, or a call of `tool` in it; None where none does."""
         covers = self.scopes(tool)
-        for halt in self.recorder.store.halts()[1]:
+        for halt in (await self.recorder.store.halts())[1]:
             if halt.scope in covers:
                 return Halted(halt.scope, halt.reason)
         return None

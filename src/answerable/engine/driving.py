@@ -99,7 +99,7 @@ async def _until_it_ends(ctx: Context, task: Any, program: Callable[[], Awaitabl
     except (Parked, Stopping, JournalError):
         raise
     except asyncio.CancelledError:
-        halted = halt_in_force(ctx)
+        halted = await halt_in_force(ctx)
         if halted is None:
             raise
         return halted
@@ -110,9 +110,9 @@ async def _until_it_ends(ctx: Context, task: Any, program: Callable[[], Awaitabl
         return ending
 
 
-def halt_in_force(ctx: Context) -> Ending | None:
+async def halt_in_force(ctx: Context) -> Ending | None:
     """The ending of a run that a halt has cancelled; None where there is no such halt."""
-    for halt in ctx.recorder.store.halts()[1]:
+    for halt in (await ctx.recorder.store.halts())[1]:
         if halt.scope in ctx.scopes() or halt.scope.startswith("tool:"):
             return ending_for(Halted(halt.scope, halt.reason))
     return None

@@ -12,7 +12,7 @@ from answerable.kernel.ids import tenant_stream
 
 if TYPE_CHECKING:
     from answerable.engine.ports import Ports
-    from answerable.journal.sqlite import SqliteJournal
+    from answerable.journal.store import JournalStore
 
 TOKEN_MAX = 128
 TRIES = 20
@@ -28,7 +28,7 @@ class HaltReport:
 
 
 async def halt_in(
-    store: SqliteJournal,
+    store: JournalStore,
     ports: Ports,
     kind: type[HaltRaised | HaltLifted],
     scope: str,
@@ -47,7 +47,7 @@ async def halt_in(
     stream = tenant_stream("default")
     for _ in range(TRIES):
         head = await store.head(stream)
-        epoch = store.halts()[0] + 1
+        epoch = (await store.halts())[0] + 1
         event = kind(scope=scope, epoch=epoch, by=by, reason=reason)
         try:
             await store.append(

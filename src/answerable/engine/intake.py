@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from answerable.engine.agent import Agent
     from answerable.engine.ports import Ports
-    from answerable.journal.sqlite import SqliteJournal
+    from answerable.journal.store import JournalStore
 
 SUBMIT_BATCH = 200
 
@@ -31,7 +31,7 @@ class Intake:
     """The door to a journal. `releases` names the release of each agent as it is now."""
 
     def __init__(
-        self, store: SqliteJournal, ports: Ports, *, tenant: str, owner: str, releases: Mapping[str, str]
+        self, store: JournalStore, ports: Ports, *, tenant: str, owner: str, releases: Mapping[str, str]
     ) -> None:
         self.store = store
         self.ports = ports

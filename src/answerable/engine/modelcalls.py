@@ -127,7 +127,7 @@ async def _attempt(
         text = str(error.args[0])
         raise Escalated(ReasonCode.BUDGET_EXHAUSTED, text, rules=("budget-reserved",)) from None
     except HaltInForce as refused:
-        raise ctx.halted() or refused from None
+        raise await ctx.halted() or refused from None
     try:
         async with asyncio.timeout(within_s):
             reply = await port.request(request)

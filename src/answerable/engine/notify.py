@@ -18,8 +18,7 @@ from answerable.kernel.encoding import encode_payload
 
 if TYPE_CHECKING:
     from answerable.engine.ports import Ports
-    from answerable.journal.sqlite import SqliteJournal
-    from answerable.journal.store import Notice
+    from answerable.journal.store import JournalStore, Notice
 
 LOOK_EVERY_S = 0.25
 TIMEOUT_S = 10.0
@@ -40,7 +39,7 @@ class NotifySettings:
 class Notifier:
     """Delivers what is waiting to be told, again after a failure, again after a restart."""
 
-    def __init__(self, store: SqliteJournal, settings: NotifySettings, ports: Ports) -> None:
+    def __init__(self, store: JournalStore, settings: NotifySettings, ports: Ports) -> None:
         self._store = store
         self._settings = settings
         self._ports = ports

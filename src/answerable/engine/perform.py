@@ -1,7 +1,7 @@
 """Where the outside is touched: the only module that calls a tool's function.
 
-A write is sent only with a `Permit`. Looked at last, in this order: the halt epoch, the
-run's owner, the send deadline.
+A write is sent only with a `Permit`. Looked at last, in this order: the halts in force, the run's owner, how long ago
+that look was, the send deadline.
 Credentials exist in clear only inside the call. A synchronous function runs in a bounded pool of its own; when
 it is given up its thread goes on, so its slot stays taken until it returns.
 """
@@ -26,7 +26,7 @@ from answerable.kernel.secret import Secret
 from answerable.kernel.tool import fields_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from pydantic import BaseModel
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from answerable.tools.declare import Function, Tool
 
 ERROR_CHARS_MAX = 500
+LOOK_HOLDS_NS = 250_000_000
+"""How long the last look holds. A process that was paused between its look and its send looks again."""
 FAILURE_CLASSES: frozenset[str] = frozenset(get_args(FailureClass))
 
 
@@ -86,9 +88,8 @@ class Performer:
         tool: Tool,
         arguments: BaseModel,
         *,
-        halts: Callable[[], tuple[int, tuple[Halt, ...]]],
+        look: Callable[[], Awaitable[tuple[bool, tuple[Halt, ...]]]],
         covers: frozenset[str],
-        is_owner: Callable[[], bool],
         plan: object = None,
         draft: object = None,
         facts: Mapping[str, object] | None = None,
@@ -101,15 +102,17 @@ class Performer:
         if permit.intent.tool != tool.name:
             message = f"the permit is for `{permit.intent.tool}`, not for `{tool.name}`"
             raise ValueError(message)
-        epoch, active = halts()
-        if epoch != permit.halt_epoch:
-            for halt in active:
+        looked_at: int | None = None
+        while looked_at is None or self._is_stale(looked_at, permit):
+            looked_at = self._ports.clock.monotonic_ns()
+            is_ours, halts = await look()
+            for halt in halts:
                 if halt.scope in covers:
                     raise Halted(halt.scope, halt.reason)
-        if not is_owner():
-            raise JournalFenced(
-                "the run has a newer owner; nothing was sent", hint="its owner goes on with it"
-            )
+            if not is_ours:
+                raise JournalFenced(
+                    "the run has a newer owner; nothing was sent", hint="its owner goes on with it"
+                )
         if self._ports.clock.monotonic_ns() > permit.send_by_ns:
             return Sent(
                 state="failed",
@@ -128,6 +131,11 @@ class Performer:
             is_write=tool.spec.is_write,
             begin_by_ns=permit.send_by_ns,
         )
+
+    def _is_stale(self, looked_at: int, permit: Permit) -> bool:
+        """Whether to look again: we were paused, or the journal is slow. Past the send deadline it does not matter."""
+        now = self._ports.clock.monotonic_ns()
+        return looked_at + LOOK_HOLDS_NS <= now <= permit.send_by_ns
 
     async def read(self, tool: Tool, arguments: BaseModel) -> Sent:
         """Perform a read."""

@@ -19,7 +19,7 @@ from answerable.kernel.state import RunState, apply_event, extend, pass_time
 
 if TYPE_CHECKING:
     from answerable.engine.ports import Ports
-    from answerable.journal.store import JournalStore
+    from answerable.journal.store import Halt, JournalStore
     from answerable.kernel.events import Event
 
 RIDE_S = 0.01
@@ -77,9 +77,10 @@ class Recorder:
         recorder.inbox = inbox
         return recorder
 
-    def is_owner(self) -> bool:
-        """Whether nobody has taken the run over since: the last look before a send."""
-        return self.store.epoch(self.stream) == self.state.epoch
+    async def look(self) -> tuple[bool, tuple[Halt, ...]]:
+        """The last look before a send: whether the run is still ours, and what is halted."""
+        look = await self.store.look(self.stream)
+        return look.epoch == self.state.epoch, look.halts
 
     def seal(self, content: object, retention: str) -> PayloadRef:
         """Take content in, to be written with the next commit, and return the name it gets."""

@@ -45,12 +45,12 @@ if TYPE_CHECKING:
     from answerable.engine.ports import Ports
     from answerable.gates.approval import Approver
     from answerable.gates.pipeline import Policy
-    from answerable.journal.sqlite import SqliteJournal
+    from answerable.journal.store import JournalStore
     from answerable.kernel.secret import Secret
     from answerable.models.port import ModelPort
     from answerable.tools.declare import Tool
 
-LOOK_FOR_HALTS_S = 0.05
+LOOK_AGAIN_S = 0.05
 OPEN = ("created", "running", "waiting")
 
 
@@ -81,7 +81,7 @@ class _Active:
 class Runtime:
     """See the module. Made by `answerable.open_runtime`."""
 
-    def __init__(self, store: SqliteJournal, ports: Ports, settings: Settings) -> None:
+    def __init__(self, store: JournalStore, ports: Ports, settings: Settings) -> None:
         self.store = store
         self.ports = ports
         self.settings = settings
@@ -102,10 +102,10 @@ class Runtime:
 
     async def begin(self) -> None:
         """Take a name, check that every tool has what it needs, and start looking for halts."""
-        self.store.take_name(self.owner)
+        await self.store.take_name(self.owner)
         for agent in self.settings.agents.values():
             self._register(agent)
-        self._seen_epoch = self.store.halts()[0]
+        self._seen_epoch = (await self.store.halts())[0]
         for entry in await self.store.entries(tenant_stream("default")):
             if any(isinstance(event, events.DiscontinuityAccepted) for event in entry.events):
                 self._lost_until = entry.time
@@ -173,11 +173,11 @@ class Runtime:
             state.owner
             and state.owner != self.owner
             and state.parked is None
-            and self.store.is_alive(state.owner)
+            and await self.store.is_alive(state.owner)
         ):
             return driving.outcome_of(recorder)
         ctx, task = await self._context(recorder, can_park=state.created.kind == "driven")
-        if (state.epoch == 0 or state.parked is not None) and self._is_halted(ctx):
+        if (state.epoch == 0 or state.parked is not None) and await self._is_halted(ctx):
             # What has not begun, or waits, goes on once the halt is lifted.
             return driving.outcome_of(recorder)
         if state.parked is not None and not await self._is_ready(ctx):
@@ -229,7 +229,7 @@ class Runtime:
             await driving.take_reports(ctx, self.owner)
         return await driving.told(recorder)
 
-    def _is_halted(self, ctx: Context) -> bool:
+    async def _is_halted(self, ctx: Context) -> bool:
         """Whether a halt covers the run, or the tool that it waits for."""
         state = ctx.recorder.state
         covers = set(ctx.scopes())
@@ -239,7 +239,7 @@ class Runtime:
                 for step in state.calls.values()
                 if any(request.request == state.parked.request for request in step.requests)
             }
-        return any(halt.scope in covers for halt in self.store.halts()[1])
+        return any(halt.scope in covers for halt in (await self.store.halts())[1])
 
     async def _wait_for_release(self, ctx: Context) -> Outcome:
         """Park a run whose prompt, tools or models are not the ones that it began with."""
@@ -372,7 +372,7 @@ class Runtime:
             raise
         except asyncio.CancelledError as cancelled:
             await handle.finish(is_stopped=True)
-            halted = driving.halt_in_force(ctx)
+            halted = await driving.halt_in_force(ctx)
             await driving.end(
                 ctx, halted or _abandoned("the code that owned this attached run was cancelled")
             )
@@ -411,27 +411,25 @@ class Runtime:
 
     async def lift(self, scope: str, *, by: str, reason: str) -> int:
         """Let go on what a halt stopped. Runs that ended as halted stay ended."""
-        if scope not in {halt.scope for halt in self.store.halts()[1]}:
+        if scope not in {halt.scope for halt in (await self.store.halts())[1]}:
             raise ConfigError(
                 f"no halt of `{scope}` is in force", hint="`answerable runs` shows what is stopped"
             )
         return await halt_in(self.store, self.ports, events.HaltLifted, scope, by=by, reason=reason)
 
     async def _look_for_halts(self) -> None:
-        version = -1
         while True:
-            await asyncio.sleep(LOOK_FOR_HALTS_S)
             try:
-                now = self.store.data_version()
-                if now != version:
-                    await self._cancel_halted()
-                    version = now
-            except JournalError:
-                continue  # a journal that cannot be read now is looked at again: nobody else looks for halts
+                await self.store.changed()
+                await self._cancel_halted()
+            except (
+                JournalError
+            ):  # a journal that cannot be read now is looked at again: nobody else looks for halts
+                await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _cancel_halted(self) -> None:
         """Cancel what is being awaited in runs that a new halt covers."""
-        epoch, active = self.store.halts()
+        epoch, active = await self.store.halts()
         if epoch == self._seen_epoch:
             return
         self._seen_epoch = epoch

@@ -97,7 +97,7 @@ async def intend(
         attempt=1 if step is None or step.intent is None else step.intent.attempt + 1,
         tool=spec.name,
         mode=spec.mode.value if spec.mode else "read",
-        halt_epoch=ctx.recorder.store.halts()[0],
+        halt_epoch=ctx.recorder.store.halt_epoch,
         send_by=send_by,
         reserve=ctx.reserve(now, ask),
         totals=tuple(
@@ -146,7 +146,7 @@ async def _guarded(ctx: Context, proposal: Proposal, guard: GuardRefused, decisi
         case TotalsMoved():
             raise guard
         case HaltInForce():
-            raise _halted(ctx, proposal.name)
+            raise await _halted(ctx, proposal.name)
         case BudgetExceeded():
             code, rule, gate = ReasonCode.BUDGET_EXHAUSTED, "budget-reserved", "budget"
         case ClaimHeld():
@@ -158,8 +158,8 @@ async def _guarded(ctx: Context, proposal: Proposal, guard: GuardRefused, decisi
     ctx.recorder.note(decided_event(ctx, proposal, refused, frozenset()))
 
 
-def _halted(ctx: Context, tool: str) -> Halted:
-    return ctx.halted(tool) or Halted("all", "")  # it may have been lifted since it refused the intent
+async def _halted(ctx: Context, tool: str) -> Halted:
+    return await ctx.halted(tool) or Halted("all", "")  # it may have been lifted since it refused the intent
 
 
 async def again(
@@ -182,14 +182,14 @@ async def again(
         again = replace(
             intent,
             attempt=intent.attempt + 1,
-            halt_epoch=ctx.recorder.store.halts()[0],
+            halt_epoch=ctx.recorder.store.halt_epoch,
             send_by=send_by,
             reserve=(),
         )
         entry = await ctx.recorder.commit(again)
     except HaltInForce:
         await _not_sent(ctx, proposal, may_have_happened=may_have_happened)
-        raise _halted(ctx, proposal.name) from None
+        raise await _halted(ctx, proposal.name) from None
     except asyncio.CancelledError:
         await _not_sent(ctx, proposal, may_have_happened=may_have_happened)
         raise
@@ -218,9 +218,8 @@ async def _perform(ctx: Context, proposal: Proposal, permit: Permit, *, may_have
             permit,
             proposal.tool,
             proposal.arguments,
-            halts=ctx.recorder.store.halts,
+            look=ctx.recorder.look,
             covers=ctx.scopes(spec.name),
-            is_owner=ctx.recorder.is_owner,
             plan=proposal.plan,
             draft=draft,
             facts=proposal.facts or await recorded_facts(ctx, proposal),

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
-import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from answerable.journal.derive import derive
-from answerable.journal.heads import key_path, last_head_path, public_key_for
+from answerable.journal.heads import public_key_for
+from answerable.journal.store import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from answerable.journal.sqlite import SqliteJournal
+    from answerable.journal.store import JournalStore
     from answerable.kernel.entry import Entry
 
-LOW_DISK_BYTES = 500_000_000
 DIFFERENCES_MAX = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at. `bad` means that something is wrong; `warn` that somebody should know."""
-
-    name: str
-    level: Literal["ok", "warn", "bad"]
-    message: str
-    hint: str = ""
-
-
-async def examine(store: SqliteJournal) -> list[Finding]:
+async def examine(store: JournalStore) -> list[Finding]:
     """Everything worth saying about a journal, the worst not first but in a fixed order."""
     return [
-        *_files(store),
+        *(await store.findings()),
+        *_key(store),
         Finding(
             name="encryption",
             level="warn",
@@ -44,52 +32,36 @@ async def examine(store: SqliteJournal) -> list[Finding]:
         *(await _runs(store)),
         *(await _notices(store)),
         _head(store),
-        _disk(store),
     ]
 
 
-def _files(store: SqliteJournal) -> Iterator[Finding]:
-    name = store.path.name
-    beside = [
-        store.path,
-        key_path(store.path),
-        *(store.path.with_name(name + end) for end in ("-wal", "-shm")),
-    ]
-    open_to_others = [
-        path.name for path in beside if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077
-    ]
-    if open_to_others:
-        yield Finding(
-            name="file-modes",
-            level="bad",
-            message=f"others can read {', '.join(open_to_others)}",
-            hint=f"chmod 600 {' '.join(open_to_others)}",
-        )
-    else:
-        yield Finding(
-            name="file-modes", level="ok", message="database and key are readable by their owner only"
-        )
-    if not key_path(store.path).exists():
-        yield Finding(
-            name="signing-key",
-            level="bad",
-            message="the key that signs heads is missing",
-            hint="restore it from where it is kept",
-        )
-    elif public_key_for(store.path, _never) != store.public_key:
-        yield Finding(
-            name="signing-key",
-            level="bad",
-            message="the key beside the journal is not the one that the journal names",
-            hint="restore the journal's own .key file: heads signed with another one prove nothing",
-        )
+def _key(store: JournalStore) -> list[Finding]:
+    if not store.custody.key.exists():
+        return [
+            Finding(
+                name="signing-key",
+                level="bad",
+                message="the key that signs heads is missing",
+                hint="restore it from where it is kept",
+            )
+        ]
+    if public_key_for(store.custody, _never, is_new=False) != store.public_key:
+        return [
+            Finding(
+                name="signing-key",
+                level="bad",
+                message="the key beside the journal is not the one that the journal names",
+                hint="restore the journal's own .key file: heads signed with another one prove nothing",
+            )
+        ]
+    return []
 
 
 def _never(_count: int) -> bytes:
     raise AssertionError
 
 
-async def _derived(store: SqliteJournal) -> list[Finding]:
+async def _derived(store: JournalStore) -> list[Finding]:
     stored = await store.derived_tables()
     expected = derive(await _all_entries(store))
     differences: list[str] = []
@@ -126,17 +98,19 @@ def _compare(
     )
 
 
-async def _all_entries(store: SqliteJournal) -> list[Entry]:
+async def _all_entries(store: JournalStore) -> list[Entry]:
     found: list[Entry] = []
     for stream in await store.streams():
         found += await store.entries(stream)
     return found
 
 
-async def _runs(store: SqliteJournal) -> list[Finding]:
+async def _runs(store: JournalStore) -> list[Finding]:
     rows = await store.runs(states=("created", "running", "waiting"))
     orphans = [
-        row.run for row in rows if row.state != "waiting" and not (row.owner and store.is_alive(row.owner))
+        row.run
+        for row in rows
+        if row.state != "waiting" and not (row.owner and await store.is_alive(row.owner))
     ]
     late = [row.run for row in rows if row.wake_at is not None and row.wake_at < store.now()]
     unknown = await store.open_effects()
@@ -169,7 +143,7 @@ async def _runs(store: SqliteJournal) -> list[Finding]:
     return findings
 
 
-async def _notices(store: SqliteJournal) -> list[Finding]:
+async def _notices(store: JournalStore) -> list[Finding]:
     waiting = await store.notices()
     tried = [notice for notice in waiting if notice.attempts]
     if not tried:
@@ -184,8 +158,8 @@ async def _notices(store: SqliteJournal) -> list[Finding]:
     ]
 
 
-def _head(store: SqliteJournal) -> Finding:
-    if last_head_path(store.path).exists():
+def _head(store: JournalStore) -> Finding:
+    if store.custody.head.exists():
         return Finding(name="heads", level="ok", message="a head was exported; keep it on another machine")
     return Finding(
         name="heads",
@@ -193,15 +167,3 @@ def _head(store: SqliteJournal) -> Finding:
         message="no head was exported: a cut tail or a restored old file could not be shown",
         hint="`answerable audit head --out FILE`, and keep the file elsewhere",
     )
-
-
-def _disk(store: SqliteJournal) -> Finding:
-    free = shutil.disk_usage(store.path.parent).free
-    if free < LOW_DISK_BYTES:
-        return Finding(
-            name="disk",
-            level="warn",
-            message=f"{free // 1_000_000} MB are free",
-            hint="make room: a full disk stops every run",
-        )
-    return Finding(name="disk", level="ok", message=f"{free // 1_000_000_000} GB are free")

@@ -22,7 +22,7 @@ from answerable.kernel.ids import tenant_stream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from answerable.journal.sqlite import SqliteJournal
+    from answerable.journal.store import Custody, JournalStore
 
 DOMAIN = b"answerable/head/v1\n"
 NAMED_MAX = 50
@@ -47,39 +47,30 @@ class SigningKey:
         return base64.b64encode(self.private.sign(data)).decode()
 
 
-def key_path(journal: Path) -> Path:
-    """Where the signing key of a journal is."""
-    return journal.with_name(f"{journal.name}.key")
-
-
-def last_head_path(journal: Path) -> Path:
-    """Where the last head that was exported is remembered, to be compared when the journal is opened."""
-    return journal.with_name(f"{journal.name}.head")
-
-
-def signing_key(journal: Path, entropy: Callable[[int], bytes]) -> SigningKey:
-    """The journal's signing key; made, with mode 0600, where there is no journal yet and no key."""
-    path = key_path(journal)
-    if not path.exists() and journal.parent.is_dir():
-        publish_private(path, base64.b64encode(entropy(32)) + b"\n")
+def signing_key(custody: Custody) -> SigningKey:
+    """The journal's signing key. Raises `ConfigError` where it is not there, or is no key."""
     try:
-        raw = base64.b64decode(path.read_bytes().strip(), validate=True)
+        raw = base64.b64decode(custody.key.read_bytes().strip(), validate=True)
         return SigningKey(Ed25519PrivateKey.from_private_bytes(raw))
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"the signing key `{path}` cannot be used: {error}", hint="restore it from where it is kept"
+            f"the signing key `{custody.key}` cannot be used: {error}",
+            hint="restore it from where it is kept",
         ) from None
 
 
-def public_key_for(journal: Path, entropy: Callable[[int], bytes]) -> str:
+def public_key_for(custody: Custody, entropy: Callable[[int], bytes], *, is_new: bool) -> str:
     """The public key that a new journal names; a key is made where there is neither journal nor key.
 
     Empty for a journal whose key is kept elsewhere: it can be used, but no head can be signed here. Its key is never
     replaced by another one.
     """
-    if journal.exists() and not key_path(journal).exists():
-        return ""
-    return signing_key(journal, entropy).public_text
+    if not custody.key.exists():
+        if not is_new:
+            return ""
+        if custody.key.parent.is_dir():
+            publish_private(custody.key, base64.b64encode(entropy(32)) + b"\n")
+    return signing_key(custody).public_text
 
 
 def signed_bytes(head: dict[str, Any]) -> bytes:
@@ -89,12 +80,12 @@ def signed_bytes(head: dict[str, Any]) -> bytes:
     )
 
 
-async def export_head(store: SqliteJournal, out: Path) -> dict[str, Any]:
+async def export_head(store: JournalStore, out: Path) -> dict[str, Any]:
     """Sign where every stream stands now, write it to `out`, and remember it beside the journal.
 
     The export is itself recorded, in an entry that the *next* head covers. Keep `out` on another machine.
     """
-    key = signing_key(store.path, _no_entropy)
+    key = signing_key(store.custody)
     if key.public_text != store.public_key:
         raise ConfigError(
             "the signing key is not the one that the journal names",
@@ -111,7 +102,7 @@ async def export_head(store: SqliteJournal, out: Path) -> dict[str, Any]:
     }
     head["signature"] = key.sign(signed_bytes(head))
     text = json.dumps(head, sort_keys=True, separators=(",", ":")).encode() + b"\n"
-    _keep(store.path, out, text)
+    _keep(store.custody, out, text)
     exported = HeadExported(streams=len(streams), digest=sha256_hex(signed_bytes(head)))
     await store.append(
         Append(stream=tenant_stream("default"), events=(exported,), expect=None, epoch=0, now=store.now())
@@ -119,16 +110,11 @@ async def export_head(store: SqliteJournal, out: Path) -> dict[str, Any]:
     return head
 
 
-def _keep(journal: Path, out: Path, text: bytes) -> None:
+def _keep(custody: Custody, out: Path, text: bytes) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     write_private(out, text)
-    last = last_head_path(journal)
-    if out.resolve() != last.resolve():
-        write_private(last, text)
-
-
-def _no_entropy(_count: int) -> bytes:
-    raise ConfigError("the journal has no signing key beside it", hint="restore the journal's .key file")
+    if out.resolve() != custody.head.resolve():
+        write_private(custody.head, text)
 
 
 def read_head(path: Path, public_key: str) -> dict[str, Any]:
@@ -146,7 +132,7 @@ def read_head(path: Path, public_key: str) -> dict[str, Any]:
     return head
 
 
-async def behind(store: SqliteJournal, head: dict[str, Any]) -> list[str]:
+async def behind(store: JournalStore, head: dict[str, Any]) -> list[str]:
     """The streams in which the journal is behind, or other than, a head."""
     found: list[str] = []
     for name, seq, hash_ in head["streams"]:
@@ -156,12 +142,12 @@ async def behind(store: SqliteJournal, head: dict[str, Any]) -> list[str]:
     return found
 
 
-async def check_not_behind(store: SqliteJournal, *, accept_loss: bool = False) -> None:
+async def check_not_behind(store: JournalStore, *, accept_loss: bool = False) -> None:
     """Refuse a journal that is behind the last head exported from it.
 
     Raises `JournalBehindHead`. With `accept_loss` the loss is recorded, signed, and the head forgotten.
     """
-    path = last_head_path(store.path)
+    path = store.custody.head
     if not path.exists():
         return
     head = read_head(path, store.public_key)
@@ -170,11 +156,11 @@ async def check_not_behind(store: SqliteJournal, *, accept_loss: bool = False) -
         return
     if not accept_loss:
         raise JournalBehindHead(
-            f"the journal `{store.path}` is older than the head exported from it: `{missing[0]}`"
+            f"the journal `{store.custody.name}` is older than the head exported from it: `{missing[0]}`"
             + (f" and {len(missing) - 1} more streams are behind" if len(missing) > 1 else " is behind"),
             hint="restore a newer backup; or, knowing that those entries are lost, `answerable doctor --accept-loss`",
         )
-    key = signing_key(store.path, _no_entropy)
+    key = signing_key(store.custody)
     digest = sha256_hex(signed_bytes(head))
     accepted = DiscontinuityAccepted(
         by="operator",

@@ -11,7 +11,7 @@ from answerable.kernel.ids import tenant_stream
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from answerable.journal.sqlite import SqliteJournal
+    from answerable.journal.store import JournalStore
 
 STANDARD = "standard"
 CLASSES = (
@@ -30,7 +30,7 @@ CLASSES = (
 """Every class of content. A class that is not named in the settings is kept as long as `standard` says."""
 
 
-async def apply(store: SqliteJournal, classes: Mapping[str, float], *, now: int) -> dict[str, int]:
+async def apply(store: JournalStore, classes: Mapping[str, float], *, now: int) -> dict[str, int]:
     """Destroy content older than its class allows: class → how many. `classes` gives seconds.
 
     Content of people with an open run, or a run whose effects are in doubt, is kept whatever its age: it is needed

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from answerable.kernel.entry import Entry, Head
     from answerable.kernel.events import Event
@@ -62,6 +63,37 @@ class Halt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What is looked at last before a send, read from the database and nowhere else."""
+
+    epoch: int
+    """The owner's epoch of the run's stream."""
+    halts: tuple[Halt, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Custody:
+    """What is kept of a journal outside of its database, because it must not be lost or changed with it."""
+
+    name: str
+    """What people call the journal. Without credentials: it is printed."""
+    key: Path
+    """The key that signs heads."""
+    head: Path
+    """The last head that was exported: a journal behind it is refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at. `bad` means that something is wrong; `warn` that somebody should know."""
+
+    name: str
+    level: Literal["ok", "warn", "bad"]
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
     """One line of the list of runs: a derived row, enough to find what to look at."""
 
@@ -103,7 +135,16 @@ class JournalStore(Protocol):
 
     journal: str
     """The journal's id."""
+    public_key: str
+    """The key of its heads (base64), as its first entry names it."""
     tenant_key: bytes
+    custody: Custody
+    halt_epoch: int
+    """The halt epoch that was last read here: what an intent says that it knew of."""
+
+    async def take_name(self, owner: str) -> None:
+        """Own runs under this name from now on; `is_alive` says so until this process ends."""
+        ...
 
     async def append(self, *appends: Append) -> tuple[Entry, ...]:
         """Append entries, all in one transaction, with every derived row that they cause.
@@ -123,6 +164,18 @@ class JournalStore(Protocol):
         """Where a stream stands; `EMPTY` where it has no entries."""
         ...
 
+    async def streams(self) -> list[str]:
+        """The names of all streams, sorted."""
+        ...
+
+    async def entry_hash(self, stream: str, seq: int) -> str | None:
+        """The hash of one entry, or None where there is none."""
+        ...
+
+    def now(self) -> int:
+        """The journal's clock, in microseconds of UTC."""
+        ...
+
     async def payloads(self, refs: Iterable[str]) -> dict[str, bytes | Erased]:
         """The content behind refs. What is not there is `Erased`."""
         ...
@@ -139,12 +192,19 @@ class JournalStore(Protocol):
         """The list of runs, oldest first."""
         ...
 
-    def halts(self) -> tuple[int, tuple[Halt, ...]]:
-        """The halt epoch and the halts in force. Blocking and cheap: it is the last look before a send."""
+    async def halts(self) -> tuple[int, tuple[Halt, ...]]:
+        """The halt epoch and the halts in force."""
         ...
 
-    def epoch(self, stream: str) -> int:
-        """The owner's epoch of a run's stream. Blocking and cheap: it is the last look before a send."""
+    async def look(self, stream: str) -> Look:
+        """The last look before a send: who owns the run, and what is halted, as the database says now."""
+        ...
+
+    async def changed(self) -> None:
+        """Return once something may have changed: a halt within 50 ms, anything else within a second.
+
+        It may also return for no reason.
+        """
         ...
 
     async def budget(self, budget: str) -> dict[str, tuple[int, int]]:
@@ -159,8 +219,28 @@ class JournalStore(Protocol):
         """(state, amount, count) of a claim, or None."""
         ...
 
-    def is_alive(self, owner: str) -> bool:
-        """Whether the process that took a run under this name still exists."""
+    async def is_alive(self, owner: str) -> bool:
+        """Whether the process that took a run under this name still exists, as far as can be known from here."""
+        ...
+
+    async def open_effects(self) -> list[str]:
+        """The runs that have an effect which may have happened, one for each effect."""
+        ...
+
+    async def payloads_before(self, retention: str, before: int) -> list[str]:
+        """Refs of a class's content that is older than `before` and that no open run may still need."""
+        ...
+
+    async def destroy(self, refs: Sequence[str], now: int) -> None:
+        """Destroy content: the row keeps its name and says when."""
+        ...
+
+    async def derived_tables(self) -> dict[str, dict[object, object]]:
+        """Every derived table as stored, in the form that `journal.derive` computes."""
+        ...
+
+    async def findings(self) -> list[Finding]:
+        """What this kind of store has to say of its own health."""
         ...
 
     async def notices(self) -> list[Notice]:

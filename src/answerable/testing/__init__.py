@@ -1,7 +1,8 @@
 """What tests of your own agents, tools and stores are made of. Product code never imports it.
 
 A run under test gets its time, ids and chance from `fake_ports`, its model from a `ScriptedModel`, its trouble
-from a `FaultyStore`; a journal store of your own is right when `check_journal_store` finds nothing.
+from a `FaultyStore`; a journal store of your own is right when `check_journal_store` finds nothing, and a tool keeps its
+word when `assert_tool_contract` finds nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from answerable.testing.clock import FakeClock
 from answerable.testing.entropy import fixed_entropy
 from answerable.testing.faults import Fault, FaultyStore, Point
 from answerable.testing.ports import fake_ports
-from answerable.testing.store_checks import StoreCheckFailed, StoreFactory, check_journal_store
+from answerable.testing.store_checking import StoreCheckFailed, StoreFactory
+from answerable.testing.store_checks import check_journal_store
+from answerable.testing.tool_contract import ToolContractBroken, assert_tool_contract
 
 __all__ = [
     "FakeClock",
@@ -21,6 +24,8 @@ __all__ = [
     "ScriptedModel",
     "StoreCheckFailed",
     "StoreFactory",
+    "ToolContractBroken",
+    "assert_tool_contract",
     "call",
     "check_journal_store",
     "fake_ports",

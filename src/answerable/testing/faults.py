@@ -15,7 +15,7 @@ from answerable.errors import JournalError, JournalFull
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from answerable.journal.store import Append, Erased, Halt, JournalStore, Notice, RunRow
+    from answerable.journal.store import Append, Erased, Halt, JournalStore, Look, Notice, RunRow
     from answerable.kernel.entry import Entry, Head
 
 
@@ -120,9 +120,17 @@ class FaultyStore:
         """See `JournalStore.runs`."""
         return await self.inside.runs(states=states, run=run)
 
-    def halts(self) -> tuple[int, tuple[Halt, ...]]:
+    async def halts(self) -> tuple[int, tuple[Halt, ...]]:
         """See `JournalStore.halts`."""
-        return self.inside.halts()
+        return await self.inside.halts()
+
+    async def look(self, stream: str) -> Look:
+        """See `JournalStore.look`."""
+        return await self.inside.look(stream)
+
+    async def changed(self) -> None:
+        """See `JournalStore.changed`."""
+        await self.inside.changed()
 
     async def budget(self, budget: str) -> dict[str, tuple[int, int]]:
         """See `JournalStore.budget`."""
@@ -136,9 +144,9 @@ class FaultyStore:
         """See `JournalStore.claim`."""
         return await self.inside.claim(key)
 
-    def is_alive(self, owner: str) -> bool:
+    async def is_alive(self, owner: str) -> bool:
         """See `JournalStore.is_alive`."""
-        return self.inside.is_alive(owner)
+        return await self.inside.is_alive(owner)
 
     async def notices(self) -> list[Notice]:
         """See `JournalStore.notices`."""

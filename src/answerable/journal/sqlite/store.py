@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from answerable.errors import JournalUnreadable
+from answerable.journal.sqlite import health
 from answerable.journal.sqlite.connect import connect, prepare, translate, translated
 from answerable.journal.sqlite.files import OwnerLock, is_alive, sweep
 from answerable.journal.sqlite.writer import LargeBody, Writer, read_head
-from answerable.journal.store import Append, Durability, Erased, Halt, Notice, RunRow
+from answerable.journal.store import Append, Custody, Durability, Erased, Finding, Halt, Look, Notice, RunRow
 from answerable.kernel.entry import EMPTY, Entry, Head, parse_entry
 from answerable.kernel.events import JournalCreated
 from answerable.kernel.ids import named, tenant_stream
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 SUBJECTS_MAX = 10_000
 """How many subjects' keys stay in memory; the rest are read again when somebody asks."""
+LOOK_EVERY_S = 0.04
+"""How often another process's commits are looked for."""
+_HALTS = "SELECT scope, epoch, by, reason, since, is_active FROM halt"
+_LOOK = f"{_HALTS} WHERE is_active UNION ALL SELECT * FROM (SELECT NULL, coalesce((SELECT epoch FROM head WHERE stream = ?), 0), NULL, NULL, NULL, 0)"
 _RUN = (
     "SELECT run, agent, tenant, kind, state, outcome, code, created, started, ended, steps, cost, is_cost_known,"
     " owner, epoch, waiting_for, request, wake_at, subject, scripted FROM run"
@@ -42,6 +47,8 @@ class SqliteJournal:
         self.journal = ""
         self.tenant_key = b""
         self.public_key = ""
+        self.halt_epoch = 0
+        self.custody = custody_of(path)
         self._entropy = entropy
         self._clock = clock
         self._owners = path.with_name(f"{path.name}.owners")
@@ -51,6 +58,7 @@ class SqliteJournal:
         self._small = connect(path, synchronous="FULL")
         self._subjects: dict[str, tuple[str, bytes]] = {}
         self._lock: OwnerLock | None = None
+        self._version = -1
 
     @classmethod
     async def open(
@@ -98,8 +106,8 @@ class SqliteJournal:
         self.journal, self.public_key = created.journal, created.key
         _, self.tenant_key = await self.subject(f"tenant:{tenant}")
 
-    def take_name(self, owner: str) -> None:
-        """Take runs under this name from now on; the kernel lets it go when the process dies."""
+    async def take_name(self, owner: str) -> None:
+        """See `JournalStore.take_name`. The kernel lets it go when the process dies."""
         sweep(self._owners)
         self._lock = OwnerLock(self._owners, owner)
 
@@ -208,29 +216,32 @@ class SqliteJournal:
             found.append(RunRow(**dict(zip(names, taken, strict=True))))
         return found
 
-    def halts(self) -> tuple[int, tuple[Halt, ...]]:
+    async def halts(self) -> tuple[int, tuple[Halt, ...]]:
         """See `JournalStore.halts`."""
-        try:  # twice for every write: no context manager
-            rows = self._db.execute("SELECT scope, epoch, by, reason, since, is_active FROM halt").fetchall()
+        with translated(self.path):
+            rows = self._db.execute(_HALTS).fetchall()
+        if rows:
+            self.halt_epoch = max(row[1] for row in rows)
+        return self.halt_epoch if rows else 0, _active(rows)
+
+    async def look(self, stream: str) -> Look:
+        """See `JournalStore.look`."""
+        try:  # before every send: no context manager
+            rows = self._db.execute(_LOOK, (stream,)).fetchall()
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
-        if not rows:
-            return 0, ()
-        epoch = max((row[1] for row in rows), default=0)
-        return epoch, tuple(
-            Halt(scope=row[0], epoch=row[1], by=row[2], reason=row[3], since=row[4]) for row in rows if row[5]
-        )
+        owner = rows.pop()
+        return Look(epoch=owner[1], halts=_active(rows))
 
-    def epoch(self, stream: str) -> int:
-        """See `JournalStore.epoch`."""
-        with translated(self.path):
-            row = self._db.execute("SELECT epoch FROM head WHERE stream = ?", (stream,)).fetchone()
-        return row[0] if row else 0
-
-    def data_version(self) -> int:
-        """Changes whenever another connection has committed: cheap to poll."""
-        with translated(self.path):
-            return self._db.execute("PRAGMA data_version").fetchone()[0]
+    async def changed(self) -> None:
+        """See `JournalStore.changed`. Looking costs a few microseconds, so it is looked often."""
+        while True:
+            with translated(self.path):
+                version = self._db.execute("PRAGMA data_version").fetchone()[0]
+            if version != self._version:
+                self._version = version
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def budget(self, budget: str) -> dict[str, tuple[int, int]]:
         """See `JournalStore.budget`."""
@@ -297,7 +308,11 @@ class SqliteJournal:
                 "halt": {r[0]: (r[1], bool(r[2])) for r in read("SELECT scope, epoch, is_active FROM halt")},
             }
 
-    def is_alive(self, owner: str) -> bool:
+    async def findings(self) -> list[Finding]:
+        """See `JournalStore.findings`."""
+        return health.findings(self.path)
+
+    async def is_alive(self, owner: str) -> bool:
         """See `JournalStore.is_alive`."""
         return is_alive(self._owners, owner)
 
@@ -327,3 +342,16 @@ class SqliteJournal:
                 continue
         if self._lock is not None:
             self._lock.release()
+
+
+def custody_of(path: Path) -> Custody:
+    """Key and last head lie beside the file."""
+    return Custody(
+        name=str(path), key=path.with_name(f"{path.name}.key"), head=path.with_name(f"{path.name}.head")
+    )
+
+
+def _active(rows: list[Any]) -> tuple[Halt, ...]:
+    return tuple(
+        Halt(scope=row[0], epoch=row[1], by=row[2], reason=row[3], since=row[4]) for row in rows if row[5]
+    )
