@@ -48,11 +48,13 @@ class Context:
     can_park: bool
     is_stopping: Callable[[], bool]
     facts: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
-    """Facts read so far: key → (when, ref)."""
+    """Facts read so far: key → (when they were asked for, on the monotonic clock in ns; ref)."""
     asked: list[str] = field(default_factory=list[str])
     """Refs of the messages that the run's code last sent to a model, this time."""
     sealed: dict[int, tuple[Message, str]] = field(default_factory=dict[int, "tuple[Message, str]"])
     """Messages that have a ref already, by identity."""
+    stopped_by: Halted | None = None
+    """The halt for which the run's work was cancelled: set by whoever cancels it."""
 
     def autonomy(self, tool: str) -> Autonomy:
         """How far the agent may go with this tool, now."""

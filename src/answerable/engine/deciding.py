@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic import ValidationError
 
+from answerable.engine import throttling
 from answerable.gates import pipeline, schema
 from answerable.gates.request import Label, PolicyRequest, TotalValue
 from answerable.kernel.decision import Decision, ReasonCode, deny
@@ -261,20 +262,22 @@ async def read_fact(
 
     Raises `NoFact` where it cannot be had: a fact that is missing or late is a deny, never a guess.
     """
-    now = ctx.ports.clock.now_us()
+    now_ns = ctx.ports.clock.monotonic_ns()  # how old a fact is, no correction of the wall clock may say
     cache_key = f"{tool.name}\x1f{orjson.dumps(given, option=orjson.OPT_SORT_KEYS).decode()}"
     known = ctx.facts.get(cache_key)
-    if known is not None and now - known[0] <= max_age_s * 1e6:
+    if known is not None and now_ns - known[0] < max_age_s * 1e9:
         return _value(tool, await ctx.recorder.content(known[1])), known[1], 0
     try:
         arguments = schema.accept(tool.spec, given)
     except schema.Refused as refused:
         raise NoFact(f"the fact `{name}` cannot be read: {refused}") from None
-    sent = await ctx.performer.read(tool, arguments)
+    async with await throttling.take(ctx, tool.spec) as turn:
+        sent = turn.refusal or await ctx.performer.read(tool, arguments)
+        await turn.tell(sent)
     if sent.state != "done":
         raise NoFact(f"the fact `{name}` cannot be read: {sent.error or sent.failure}")
     ref = ctx.recorder.seal(sent.result, "fact")
-    ctx.facts[cache_key] = (now, ref)
+    ctx.facts[cache_key] = (now_ns, ref)
     return _value(tool, sent.result), ref, to_micros(tool.spec.price_usd)
 
 

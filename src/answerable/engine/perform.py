@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 ERROR_CHARS_MAX = 500
 LOOK_HOLDS_NS = 250_000_000
 """How long the last look holds. A process that was paused between its look and its send looks again."""
-FAILURE_CLASSES: frozenset[str] = frozenset(get_args(FailureClass))
+OF_TOOLS: frozenset[str] = frozenset(get_args(FailureClass)) - {"circuit_open"}
+"""The classes that a tool may give its failures; a breaker is ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,8 @@ class Sent:
     is_retryable: bool = False
     us: int = 0
     was_cancelled: bool = False
+    was_sent: bool = True
+    """Whether the other side may have seen it: what never left us says nothing of them."""
 
 
 class Performer:
@@ -119,6 +122,7 @@ class Performer:
                 failure="timeout",
                 error="the send deadline had passed; nothing was sent",
                 is_retryable=True,
+                was_sent=False,
             )
         return await self._send(
             tool,
@@ -148,13 +152,7 @@ class Performer:
             tool, tool.probe, arguments, key=key, plan=None, draft=None, is_write=False, role="probe"
         )
         if sent.state != "done":
-            return Sent(
-                state="unknown",
-                failure=sent.failure,
-                error=sent.error,
-                us=sent.us,
-                was_cancelled=sent.was_cancelled,
-            )
+            return replace(sent, state="unknown", result=None, is_retryable=False)
         is_absent = sent.result is None and sent.failure is None
         return Sent(state="failed", us=sent.us) if is_absent else sent
 
@@ -196,6 +194,7 @@ class Performer:
                 error="no thread was free to call it; nothing was sent",
                 is_retryable=not was_cancelled,
                 was_cancelled=was_cancelled,
+                was_sent=False,
             )
         except TimeoutError as error:
             sent = Sent(
@@ -303,9 +302,7 @@ class Performer:
 
     def _for_probe(self, function: Function, key: str) -> dict[str, Any]:
         """A probe takes the arguments, and by name what it asks for of the key, secrets and resources."""
-        wanted = function.__code__.co_varnames[
-            : function.__code__.co_argcount + function.__code__.co_kwonlyargcount
-        ]
+        wanted = list(inspect.signature(function).parameters)  # through a decorator, too
         everything: dict[str, Any] = {**self._resources, **self._secrets, "key": key}
         return {name: everything[name] for name in wanted[1:] if name in everything}
 
@@ -352,4 +349,4 @@ def _is_being_cancelled() -> bool:
 
 def _failure_class(error: ToolFailed) -> str:
     """The class that a tool gave its failure; entries hold it in clear, so a made-up one is not taken over."""
-    return error.failure if error.failure in FAILURE_CLASSES else "upstream"
+    return error.failure if error.failure in OF_TOOLS else "upstream"
