@@ -76,15 +76,18 @@ def verify(
     """Verify every entry, chain and content.
 
     The reader follows the specification and shares no code with the writer.
-    Exits 1 and names the place where anything was changed, 3 where the file cannot be read at all.
+    Exits 1 and names the place where anything was changed, 3 where the journal cannot be read at all.
     """
     from answerable.cli.batch import progress
-    from answerable.journal.opening import journal_path
-    from answerable.journal.verify import verify_database
+    from answerable.journal.opening import is_postgres, journal_path
+    from answerable.journal.verify import verify_database, verify_postgres
 
-    path = journal_path(journal_url(db))
+    url, trusted = journal_url(db), _public_key(key)
     with progress("verifying") as advance:
-        report = verify_database(path, head=head_file, key=_public_key(key), progress=advance)
+        if is_postgres(url):
+            report = verify_postgres(url, head=head_file, key=trusted, progress=advance)
+        else:
+            report = verify_database(journal_path(url), head=head_file, key=trusted, progress=advance)
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2))
     else:

@@ -27,11 +27,14 @@ def doctor(db: Db = None, *, accept_loss: AcceptLoss = False, as_json: AsJson = 
     What is derived is rebuilt from the entries and compared; modes, keys, heads and what is stuck are looked
     at. Exits 1 where something is wrong; what somebody should know is only said.
     """
+    from answerable.journal import copy_stores
     from answerable.journal.doctor import examine
 
+    url = journal_url(db)
+
     async def look() -> list[Finding]:
-        async with opened(journal_url(db), accept_loss=accept_loss) as store:
-            return await examine(store)
+        async with opened(url, accept_loss=accept_loss) as store:
+            return [*copy_stores.findings(url), *await examine(store)]
 
     findings = run_async(look())
     is_ok = all(finding.level != "bad" for finding in findings)

@@ -6,16 +6,18 @@ Nothing here imports from the rest of the package.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from answerable.journal.verify.database import opened
 from answerable.journal.verify.report import KINDS, Finding, Report
 from answerable.journal.verify.verifier import Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["KINDS", "Finding", "Report", "verify_database"]
+__all__ = ["KINDS", "Finding", "Report", "verify_database", "verify_postgres"]
 
 
 def verify_database(
@@ -34,4 +36,26 @@ def verify_database(
 
     Raises nothing, whatever the files hold: what is wrong is in the report.
     """
-    return Verifier(Path(path), None if head is None else Path(head), key, progress).report()
+    path = Path(path)
+    return Verifier(
+        str(path), partial(opened, path), None if head is None else Path(head), key, progress
+    ).report()
+
+
+def verify_postgres(
+    url: str,
+    *,
+    head: Path | None = None,
+    key: bytes | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Verify the journal in the PostgreSQL database at `url`, in one read-only transaction.
+
+    The same as `verify_database`, with one difference: the server that answers is trusted to answer with what it
+    stores. To be independent of it, verify a backup.
+    """
+    from answerable.journal.verify.postgres import name_of, opened
+
+    return Verifier(
+        name_of(url), partial(opened, url), None if head is None else Path(head), key, progress
+    ).report()

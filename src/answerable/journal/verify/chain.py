@@ -6,10 +6,10 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from answerable.journal.verify.canonical import BODY_BYTES_MAX, MalformedError, decode_canonical
-from answerable.journal.verify.database import RawText
 from answerable.journal.verify.events import check_event
 from answerable.journal.verify.fields import is_count, is_digest
 from answerable.journal.verify.order import Event, RunOrder, TenantOrder
+from answerable.journal.verify.reader import RawText
 from answerable.journal.verify.report import shown
 
 if TYPE_CHECKING:

@@ -1,15 +1,21 @@
-"""The file: opened so that nothing can be written, checked for its shape, read row by row."""
+"""The SQLite file: opened so that nothing can be written, checked for its shape, read row by row (section 7)."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Generator
+from answerable.journal.verify.canonical import MalformedError
+from answerable.journal.verify.reader import CannotReadError, RawText
 
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    from answerable.journal.verify.reader import Row
     from answerable.journal.verify.report import Findings
 
 APPLICATION_ID: Final = 0x414E5357
@@ -30,22 +36,94 @@ _NO_INDEX: Final = ("entry", "head")
 """A second index could answer a query with other rows than the table holds."""
 
 
-class CannotReadError(Exception):
-    """The file cannot be read as a database. Never leaves this package."""
+_ENTRY: Final = "SELECT stream, seq, time, prev, hash, body FROM entry"
+_INLINE_BYTES_MAX: Final = 1024 * 1024
+_CHUNK_BYTES: Final = 1024 * 1024
 
 
-class RawText(bytes):
-    """The bytes of a TEXT value, so that they are not taken for a BLOB, nor trusted as UTF-8."""
+class SqliteReader:
+    """One SQLite journal, in one read transaction. See `Reader`."""
 
-    __slots__ = ()
+    inline_max: int | None = _INLINE_BYTES_MAX
+    references_at_once: int = 1
+    payloads_at_once: int = 1
 
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._blobs = Path(f"{path}.blobs")
 
-Row = tuple[Any, ...]
+    def check_shape(self, findings: Findings) -> bool:
+        """See `Reader.check_shape`. Pages are looked at too."""
+        if not check_shape(self._connection, findings):
+            return False
+        check_pages(self._connection, self._path, findings)
+        return True
+
+    def count(self) -> int:
+        """See `Reader.count`. SQLite was asked before whether table and index agree."""
+        return self._connection.execute("SELECT count(*) FROM entry NOT INDEXED").fetchone()[0]
+
+    def entries(self) -> Iterator[Row]:
+        """See `Reader.entries`."""
+        return iter(self._connection.execute(f"{_ENTRY} ORDER BY stream, seq"))
+
+    def entry(self, stream: str, seq: int) -> Row | None:
+        """See `Reader.entry`."""
+        return self._connection.execute(f"{_ENTRY} WHERE stream = ? AND seq = ?", (stream, seq)).fetchone()
+
+    def head_row(self, stream: str) -> Row | None:
+        """See `Reader.head_row`."""
+        query = "SELECT seq, hash, epoch, time FROM head WHERE stream = ?"
+        return self._connection.execute(query, (stream,)).fetchone()
+
+    def heads_without_entries(self) -> Iterator[Row]:
+        """See `Reader.heads_without_entries`."""
+        has_entries = "EXISTS (SELECT 1 FROM entry WHERE entry.stream = head.stream)"
+        return iter(self._connection.execute(f"SELECT stream, seq FROM head WHERE NOT {has_entries}"))
+
+    def payload_rows(self) -> Iterator[Row]:
+        """See `Reader.payload_rows`."""
+        return iter(
+            self._connection.execute(
+                "SELECT ref, subject, retention, created, size, body, erased FROM payload"
+            )
+        )
+
+    def known_payloads(self, refs: Sequence[str]) -> set[str]:
+        """See `Reader.known_payloads`."""
+        query = "SELECT 1 FROM payload WHERE ref = ?"
+        return {ref for ref in refs if self._connection.execute(query, (ref,)).fetchone() is not None}
+
+    def subject_keys(self, subjects: Sequence[str]) -> dict[str, Any]:
+        """See `Reader.subject_keys`."""
+        query = "SELECT key FROM subject WHERE ref = ?"
+        rows = {subject: self._connection.execute(query, (subject,)).fetchone() for subject in subjects}
+        return {subject: row[0] for subject, row in rows.items() if row is not None}
+
+    def has_file(self, ref: str) -> bool:
+        """See `Reader.has_file`."""
+        return (self._blobs / ref).exists()
+
+    def file_chunks(self, ref: str) -> Iterator[bytes]:
+        """See `Reader.file_chunks`. Only of a plain file, since a hostile one might be a pipe or a link."""
+        try:
+            descriptor = os.open(self._blobs / ref, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            raise MalformedError(
+                "payload_missing", f"was not erased, but its content is gone: {error.strerror}"
+            ) from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise MalformedError("payload_missing", "its content is in something that is no plain file")
+        with os.fdopen(descriptor, "rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
 
 
 @contextmanager
-def opened(path: Path) -> Generator[sqlite3.Connection]:
-    """A connection in one read transaction: all of it sees one moment, also while others write.
+def opened(path: Path) -> Generator[SqliteReader]:
+    """The file in one read transaction: all of it sees one moment, also while others write.
 
     Falls back to an immutable opening where a copy stands alone in a place that cannot be written, because
     SQLite otherwise wants to put a file beside it.
@@ -53,7 +131,7 @@ def opened(path: Path) -> Generator[sqlite3.Connection]:
     _check_is_file(path)
     connection = _connect(path)
     try:
-        yield connection
+        yield SqliteReader(connection, path)
     finally:
         connection.close()
 

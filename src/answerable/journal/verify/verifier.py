@@ -1,48 +1,48 @@
-"""The walk: the file, its streams, its derived heads, its payloads, and the head that was kept elsewhere."""
+"""The walk: the store, its streams, its derived heads, its payloads, and the head that was kept elsewhere."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from answerable.journal.verify.canonical import MalformedError
 from answerable.journal.verify.chain import StreamReader, columns_of, read_body
-from answerable.journal.verify.database import (
-    CannotReadError,
-    RawText,
-    check_pages,
-    check_shape,
-    opened,
-)
 from answerable.journal.verify.events import check_event, payload_refs
 from answerable.journal.verify.fields import from_base64, is_journal_id, is_stream
 from answerable.journal.verify.heads import read_head
 from answerable.journal.verify.order import InboxEntry
 from answerable.journal.verify.payloads import PayloadReader
+from answerable.journal.verify.reader import CannotReadError, RawText
 from answerable.journal.verify.report import Findings, Report, plain, shown
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from answerable.journal.verify.chain import Columns, Tail
     from answerable.journal.verify.heads import Head
     from answerable.journal.verify.order import Event
+    from answerable.journal.verify.reader import Reader
 
 _PROGRESS_EVERY: Final = 1000
 _BIRTH_STREAM: Final = "tenant/default"
 _KEY_BYTES: Final = 32
-_COLUMNS: Final = "stream, seq, time, prev, hash, body"
 
 
 class Verifier:
-    """One verification of one file. Use once."""
+    """One verification of one journal. Use once."""
 
     def __init__(
-        self, path: Path, head: Path | None, key: bytes | None, progress: Callable[[int, int], None] | None
+        self,
+        name: str,
+        opened: Callable[[], AbstractContextManager[Reader]],
+        head: Path | None,
+        key: bytes | None,
+        progress: Callable[[int, int], None] | None,
     ) -> None:
-        self._path = path
+        self._name = name
+        self._opened = opened
         self._head_path = head
         self._key = key
         self._progress = progress
@@ -57,21 +57,21 @@ class Verifier:
         self._entries = 0
 
     def report(self) -> Report:
-        """Verify, and say what was found. Raises nothing, whatever the file holds."""
+        """Verify, and say what was found. Raises nothing, whatever the store holds."""
         try:
             self._read_head_file()
-            with opened(self._path) as connection:
-                self._read(connection)
+            with self._opened() as reader:
+                self._read(reader)
         except CannotReadError as error:
             self._could_not_read = plain(str(error))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the file was not read to its end
+        except Exception as error:  # noqa: BLE001 - whatever it is, it was not read to its end
             self._could_not_read = plain(f"reading broke off: {error}")
         return self._made_report()
 
     def _made_report(self) -> Report:
         payloads, journal = self._payloads, self._birth.get("journal")
         return Report(
-            path=str(self._path),
+            path=self._name,
             journal=journal if is_journal_id(journal) else None,
             streams=self._streams,
             entries=self._entries,
@@ -85,22 +85,22 @@ class Verifier:
             could_not_read=self._could_not_read,
         )
 
-    def _read(self, connection: sqlite3.Connection) -> None:
-        if not check_shape(connection, self._findings):
+    def _read(self, reader: Reader) -> None:
+        if not reader.check_shape(self._findings):
             return
-        check_pages(connection, self._path, self._findings)
-        self._read_birth(connection)
-        self._payloads = PayloadReader(connection, self._path, self._findings)
-        self._read_entries(connection, self._payloads)
-        self._check_heads_without_entries(connection)
+        self._read_birth(reader)
+        self._payloads = PayloadReader(reader, self._findings)
+        self._read_entries(reader, self._payloads)
+        self._payloads.check_references()
+        self._check_heads_without_entries(reader)
         self._payloads.check_rows()
         self._check_head_left()
 
     # ------------------------------------------------------------- the journal's birth, the head's own claims
 
-    def _read_birth(self, connection: sqlite3.Connection) -> None:
+    def _read_birth(self, reader: Reader) -> None:
         """Read `JournalCreated` ahead of its turn: run streams come before the tenant's."""
-        entry = _find_entry(connection, _BIRTH_STREAM, 1)
+        entry = _find_entry(reader, _BIRTH_STREAM, 1)
         if entry is None or not entry.events or entry.events[0]["type"] != "JournalCreated":
             self._findings.add("journal_created", _BIRTH_STREAM, None, "JournalCreated cannot be read")
         else:
@@ -133,23 +133,26 @@ class Verifier:
 
     # ----------------------------------------------------------------- entries
 
-    def _read_entries(self, connection: sqlite3.Connection, payloads: PayloadReader) -> None:
-        total = connection.execute("SELECT count(*) FROM entry").fetchone()[0] if self._progress else 0
+    def _read_entries(self, store: Reader, payloads: PayloadReader) -> None:
+        total = store.count()
         reader, stream = None, ""
-        for row in connection.execute(f"SELECT {_COLUMNS} FROM entry ORDER BY stream, seq"):
+        for row in store.entries():
             self._entries += 1
             columns = columns_of(row)
             if isinstance(columns, str):
                 self._refuse_row(row, columns)
                 continue
             if reader is None or columns.stream != stream:
-                self._end_stream(connection, stream, reader.tail if reader else None)
+                self._end_stream(store, stream, reader.tail if reader else None)
                 stream = columns.stream
-                reader = self._begin_stream(connection, stream)
+                reader = self._begin_stream(store, stream)
             self._read_entry(reader, columns, payloads)
             if self._progress is not None and self._entries % _PROGRESS_EVERY == 0:
                 self._progress(self._entries, total)
-        self._end_stream(connection, stream, reader.tail if reader else None)
+        self._end_stream(store, stream, reader.tail if reader else None)
+        if self._entries != total:
+            words = f"the table holds {total} entries, and {self._entries} were found by their key"
+            self._findings.add("damaged", None, None, words)
         if self._progress is not None:
             self._progress(self._entries, total)
 
@@ -160,14 +163,14 @@ class Verifier:
             "column_type", name if is_stream(name) else None, seq if type(seq) is int else None, why
         )
 
-    def _begin_stream(self, connection: sqlite3.Connection, stream: str) -> StreamReader:
+    def _begin_stream(self, store: Reader, stream: str) -> StreamReader:
         self._streams += 1
         if not is_stream(stream):
             self._findings.add("stream_name", None, None, f"{shown(stream)} names no stream")
         kind, _, run = stream.partition("/")
-        if kind == "inbox" and _find_entry(connection, f"run/{run}", 1) is None:
+        if kind == "inbox" and _find_entry(store, f"run/{run}", 1) is None:
             self._findings.add("inbox_without_run", stream, None, f"there is no entry 1 of run/{run}")
-        return StreamReader(stream, partial(_find_entry, connection, f"inbox/{run}"))
+        return StreamReader(stream, partial(_find_entry, store, f"inbox/{run}"))
 
     def _read_entry(self, reader: StreamReader, columns: Columns, payloads: PayloadReader) -> None:
         stream, seq = columns.stream, columns.seq
@@ -193,7 +196,7 @@ class Verifier:
                 "journal_id", stream, seq, f"the run was written for journal {event['journal']}"
             )
 
-    def _end_stream(self, connection: sqlite3.Connection, stream: str, tail: Tail | None) -> None:
+    def _end_stream(self, store: Reader, stream: str, tail: Tail | None) -> None:
         if tail is None:
             return
         expected = self._head_left.pop(stream, None)
@@ -203,21 +206,17 @@ class Verifier:
         elif expected is not None:
             words = f"the head names entry {expected[0]}, which is not there"
             self._findings.add("head_stream_differs", stream, expected[0], words)
-        row = connection.execute(
-            "SELECT seq, hash, epoch, time FROM head WHERE stream = ?", (stream,)
-        ).fetchone()
-        problem = _head_row_problem(row, tail)
+        problem = _head_row_problem(store.head_row(stream), tail)
         if problem is not None:
             self._findings.add("head_row", stream if is_stream(stream) else None, tail.seq, problem)
 
-    def _check_heads_without_entries(self, connection: sqlite3.Connection) -> None:
-        has_entries = "EXISTS (SELECT 1 FROM entry WHERE entry.stream = head.stream)"
-        for stream, seq in connection.execute(f"SELECT stream, seq FROM head WHERE NOT {has_entries}"):
+    def _check_heads_without_entries(self, store: Reader) -> None:
+        for stream, seq in store.heads_without_entries():
             words = f"the head row of {shown(stream)} says entry {shown(seq)}, but the stream has no entries"
             self._findings.add("head_row", None, None, words)
 
 
-def _head_row_problem(row: tuple[object, ...] | None, tail: Tail) -> str | None:
+def _head_row_problem(row: tuple[Any, ...] | None, tail: Tail) -> str | None:
     if row is None:
         return "there is no head row for the stream"
     seq, digest, epoch, time = row
@@ -234,10 +233,9 @@ def _head_row_problem(row: tuple[object, ...] | None, tail: Tail) -> str | None:
     return None if is_same and tail.epoch in {None, epoch} else "the head row differs from the last entry"
 
 
-def _find_entry(connection: sqlite3.Connection, stream: str, seq: int) -> InboxEntry | None:
+def _find_entry(store: Reader, stream: str, seq: int) -> InboxEntry | None:
     """An entry out of its turn; without its events where they are not sound, which its own stream says."""
-    query = f"SELECT {_COLUMNS} FROM entry WHERE stream = ? AND seq = ?"
-    row = connection.execute(query, (stream, seq)).fetchone()
+    row = store.entry(stream, seq)
     columns = columns_of(row) if row is not None else ""
     if isinstance(columns, str):
         return None
