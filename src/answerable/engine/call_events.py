@@ -71,7 +71,10 @@ def seal_result(ctx: Context, sent: Sent) -> str | None:
     if sent.state == "done" and sent.failure is None:
         return ctx.recorder.seal(sent.result, "result")
     if sent.error:
-        return ctx.recorder.seal({"error": sent.error}, "result")
+        said: dict[str, object] = {"error": sent.error}
+        if not sent.was_sent and sent.retry_after_s is not None:
+            said["retry_after_s"] = sent.retry_after_s
+        return ctx.recorder.seal(said, "result")
     return None
 
 

@@ -7,14 +7,15 @@ module does it and writes it down.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from answerable.engine import approvals
+from answerable.engine import approvals, throttling
 from answerable.engine.agent import seconds
 from answerable.engine.call_events import call_ended, decided_event, token, write_end
 from answerable.engine.context import Context
 from answerable.engine.deciding import Proposal, decide, propose
 from answerable.engine.next import (
+    SEND_WITHIN_S,
     Await,
     Decide,
     Finish,
@@ -27,7 +28,7 @@ from answerable.engine.next import (
     next_action,
 )
 from answerable.engine.perform import Sent
-from answerable.engine.sending import again, intend, probe, read, report
+from answerable.engine.sending import again, intend, probe, read, refuse, report
 from answerable.engine.signals import Stopping
 from answerable.errors import (
     CallRefused,
@@ -40,6 +41,10 @@ from answerable.errors import (
 from answerable.kernel import events
 from answerable.kernel.decision import Decision, ReasonCode, Verdict, deny
 from answerable.kernel.ids import StepPath, request_id
+
+if TYPE_CHECKING:
+    from answerable.engine.throttling import Admission
+    from answerable.kernel.tool import ToolSpec
 
 REDECIDE_MAX = 8
 """How often a call is decided again because a total moved under it."""
@@ -129,6 +134,31 @@ async def _decide(ctx: Context, proposal: Proposal, discharged: frozenset[str], 
     assert proposal.spec is not None
     spec = proposal.spec
     decision = await decide(ctx, proposal, discharged)
+    if not (spec.is_limited and _is_sent(ctx, spec, decision)):
+        await _act(ctx, proposal, decision, discharged, undoes=undoes, turn=throttling.FREE)
+        return
+    async with await throttling.take(ctx, spec, sends=throttling.sends_of(spec)) as turn:
+        if turn.waited_s > SEND_WITHIN_S:  # what it was decided on may be another by now
+            decision = await decide(ctx, proposal, discharged)
+        await _act(ctx, proposal, decision, discharged, undoes=undoes, turn=turn)
+
+
+def _is_sent(ctx: Context, spec: ToolSpec, decision: Decision) -> bool:
+    is_shadow = spec.is_write and ctx.autonomy(spec.name) == "shadow"
+    return decision.verdict is Verdict.ALLOW and not is_shadow
+
+
+async def _act(
+    ctx: Context,
+    proposal: Proposal,
+    decision: Decision,
+    discharged: frozenset[str],
+    *,
+    undoes: str | None,
+    turn: Admission,
+) -> None:
+    assert proposal.spec is not None
+    spec = proposal.spec
     decided = decided_event(ctx, proposal, decision, discharged)
     match decision.verdict:
         case Verdict.DENY:
@@ -137,15 +167,18 @@ async def _decide(ctx: Context, proposal: Proposal, discharged: frozenset[str], 
             await _ask(ctx, proposal, decision, decided)
         case Verdict.ALLOW if not spec.is_write and spec.price_usd == 0:
             ctx.recorder.note(decided)
-            await read(ctx, proposal)
+            await read(ctx, proposal, turn)
             if ctx.recorder.is_full:
                 await ctx.recorder.commit()
+        case Verdict.ALLOW if turn.refusal is not None:
+            ctx.recorder.note(decided)
+            await refuse(ctx, proposal, turn.refusal)
         case Verdict.ALLOW if spec.is_write and ctx.autonomy(spec.name) == "shadow":
             ctx.recorder.note(decided)
             ctx.recorder.note(call_ended(proposal, Sent(state="shadowed"), "send", attempt=1))
             await ctx.recorder.commit()
         case Verdict.ALLOW:
-            await intend(ctx, proposal, decision, decided, undoes)
+            await intend(ctx, proposal, decision, decided, undoes=undoes, turn=turn)
 
 
 async def _ask(ctx: Context, proposal: Proposal, decision: Decision, decided: events.CallDecided) -> None:
@@ -185,10 +218,14 @@ async def _finish(ctx: Context, proposal: Proposal, ended: events.CallEnded) -> 
         )
     if ended.state == "failed":
         content: Any = await ctx.recorder.content(ended.result) if ended.result else None
-        error = content.get("error", "") if isinstance(content, dict) else ""  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        said = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
         # Only the known classes are ever written; see `perform`.
         failure = cast("FailureClass", ended.failure or "upstream")
-        raise ToolFailed(f"`{proposal.name}` failed: {error or ended.failure}", failure=failure)
+        raise ToolFailed(
+            f"`{proposal.name}` failed: {said.get('error') or ended.failure}",
+            failure=failure,
+            retry_after_s=said.get("retry_after_s"),
+        )
     result = proposal.spec.result
     if ended.result is None:
         return Result(value=result.validate_python(None), ended=ended)

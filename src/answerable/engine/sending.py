@@ -9,6 +9,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from answerable.engine import throttling
 from answerable.engine.call_events import call_ended, decided_event, seal_result, write_end
 from answerable.engine.context import Context, settle
 from answerable.engine.deciding import Proposal, recorded_facts
@@ -17,7 +18,7 @@ from answerable.engine.next import (
     is_key_honoured,
 )
 from answerable.engine.perform import Sent
-from answerable.engine.signals import Halted
+from answerable.engine.signals import Halted, Stopping
 from answerable.errors import (
     BudgetExceeded,
     ClaimHeld,
@@ -33,24 +34,26 @@ from answerable.kernel.money import to_micros
 from answerable.kernel.tool import RESENDABLE, WriteMode
 
 if TYPE_CHECKING:
+    from answerable.engine.throttling import Admission
     from answerable.gates.pipeline import Permit
     from answerable.kernel.tool import ToolSpec
 
 
-async def read(ctx: Context, proposal: Proposal) -> None:
-    """Perform a read, with its retries; a crash before the outcome only means that it is read again."""
+async def read(ctx: Context, proposal: Proposal, turn: Admission) -> None:
+    """Perform a read, with its retries; a crash before the outcome only means that it is read again.
+
+    `turn` is that of the first attempt; the others take their own.
+    """
     assert proposal.tool is not None
     assert proposal.arguments is not None
     retry = proposal.tool.spec.retry
-    counted = tuple(
-        (budget, unit, 0, 1)
-        for budget, unit, _ in ctx.limits(ctx.ports.clock.now_us())
-        if unit == "tool_calls"
-    )
+    counted = _counted(ctx)
     attempt = 0
     while True:
         attempt += 1
-        sent = await ctx.performer.read(proposal.tool, proposal.arguments)
+        async with turn:
+            sent = turn.refusal or await ctx.performer.read(proposal.tool, proposal.arguments)
+            await turn.tell(sent)
         stop_if_cancelled(sent)
         result = seal_result(ctx, sent)
         is_last = sent.state == "done" or not sent.is_retryable or attempt >= retry.attempts
@@ -59,12 +62,26 @@ async def read(ctx: Context, proposal: Proposal) -> None:
         if is_last:
             break
         await ctx.ports.clock.sleep(_pause_s(retry.backoff_s, attempt, sent))
+        turn = await throttling.take(ctx, proposal.tool.spec)
     if sent.state == "done" or proposal.tool.fallback is None:
         return
     instead = _fallback(proposal, sent)
     if instead.state == "done":
         result = seal_result(ctx, instead)
         ctx.recorder.note(call_ended(proposal, instead, "fallback", attempt=attempt, result=result))
+
+
+def _counted(ctx: Context) -> tuple[events.Settle, ...]:
+    """What a call without an intent takes of the budgets: one call, whatever came of it."""
+    now = ctx.ports.clock.now_us()
+    return tuple((budget, unit, 0, 1) for budget, unit, _ in ctx.limits(now) if unit == "tool_calls")
+
+
+async def refuse(ctx: Context, proposal: Proposal, refusal: Sent) -> None:
+    """Write that a call with no intent yet found no turn: it was permitted, and certainly not sent."""
+    result = seal_result(ctx, refusal)
+    ended = call_ended(proposal, refusal, "send", attempt=1, result=result, settled=_counted(ctx))
+    await ctx.recorder.commit(ended)
 
 
 def _fallback(proposal: Proposal, failed: Sent) -> Sent:
@@ -81,7 +98,13 @@ def _fallback(proposal: Proposal, failed: Sent) -> Sent:
 
 
 async def intend(
-    ctx: Context, proposal: Proposal, decision: Decision, decided: events.CallDecided, undoes: str | None
+    ctx: Context,
+    proposal: Proposal,
+    decision: Decision,
+    decided: events.CallDecided,
+    *,
+    undoes: str | None,
+    turn: Admission,
 ) -> None:
     """Write the intent of an effect; only once that is durable, send it. A guard that says no is the decision."""
     assert proposal.spec is not None
@@ -118,7 +141,7 @@ async def intend(
         raise
     assert entry is not None
     permit = admit(decision, intent, entry, send_by_ns=send_by_ns)
-    await _perform(ctx, proposal, permit, may_have_happened=False)
+    await _perform(ctx, proposal, permit, turn, may_have_happened=False)
 
 
 def _send_by(ctx: Context, spec: ToolSpec) -> tuple[int, int]:
@@ -175,17 +198,53 @@ async def again(
     `may_have_happened` says whether an earlier attempt may have: then a refusal of this one proves nothing.
     """
     assert proposal.spec is not None
+    spec = proposal.spec
     try:
         if pause_s:
             await ctx.ports.clock.sleep(pause_s)
-        send_by, send_by_ns = _send_by(ctx, proposal.spec)
-        again = replace(
-            intent,
-            attempt=intent.attempt + 1,
-            halt_epoch=ctx.recorder.store.halt_epoch,
-            send_by=send_by,
-            reserve=(),
+        turn = await throttling.take(
+            ctx, spec, sends=throttling.sends_of(spec), in_doubt=spec.is_write and may_have_happened
         )
+    except (asyncio.CancelledError, Halted):
+        await _not_sent(ctx, proposal, may_have_happened=may_have_happened)
+        raise
+    except Stopping:
+        if (
+            not may_have_happened
+        ):  # else the intent says that it is in doubt, and who resumes the run goes on with it
+            await _not_sent(ctx, proposal, may_have_happened=False)
+        raise
+    async with turn:
+        if turn.refusal is not None:
+            is_unknown = spec.is_write and may_have_happened
+            refusal = replace(turn.refusal, state="unknown") if is_unknown else turn.refusal
+            await write_end(ctx, proposal, intent, refusal, via="send")
+            return
+        if turn.waited_s and may_have_happened and spec.mode in RESENDABLE:
+            step = ctx.recorder.state.calls[str(proposal.path)]
+            if not is_key_honoured(step, spec, ctx.ports.clock.now_us()):
+                return  # it waited for too long: what comes next is asked again
+        await _send_again(ctx, proposal, intent, turn, may_have_happened=may_have_happened)
+
+
+async def _send_again(
+    ctx: Context,
+    proposal: Proposal,
+    intent: events.CallIntended,
+    turn: Admission,
+    *,
+    may_have_happened: bool,
+) -> None:
+    assert proposal.spec is not None
+    send_by, send_by_ns = _send_by(ctx, proposal.spec)
+    again = replace(
+        intent,
+        attempt=intent.attempt + 1,
+        halt_epoch=ctx.recorder.store.halt_epoch,
+        send_by=send_by,
+        reserve=(),
+    )
+    try:
         entry = await ctx.recorder.commit(again)
     except HaltInForce:
         await _not_sent(ctx, proposal, may_have_happened=may_have_happened)
@@ -195,38 +254,23 @@ async def again(
         raise
     assert entry is not None
     permit = admit(allow("recovery"), again, entry, send_by_ns=send_by_ns)
-    await _perform(ctx, proposal, permit, may_have_happened=may_have_happened)
+    await _perform(ctx, proposal, permit, turn, may_have_happened=may_have_happened)
 
 
-async def _perform(ctx: Context, proposal: Proposal, permit: Permit, *, may_have_happened: bool) -> None:
+async def _perform(
+    ctx: Context, proposal: Proposal, permit: Permit, turn: Admission, *, may_have_happened: bool
+) -> None:
     """Send, and write down what came of it; while the mode allows it, send again after a lost reply."""
     assert proposal.tool is not None
     assert proposal.arguments is not None
     assert proposal.spec is not None
     spec, intent = proposal.spec, permit.intent
-    draft: object = None
-    if spec.mode is WriteMode.DRAFT_THEN_COMMIT:
-        drafted = await ctx.performer.draft(proposal.tool, proposal.arguments, intent.effect)
-        if drafted.state != "done":
-            sent = Sent(state="failed", failure=drafted.failure, error=drafted.error, us=drafted.us)
-            await write_end(ctx, proposal, intent, sent, via="send")
-            stop_if_cancelled(drafted)
-            return
-        draft = drafted.result
     try:
-        sent = await ctx.performer.write(
-            permit,
-            proposal.tool,
-            proposal.arguments,
-            look=ctx.recorder.look,
-            covers=ctx.scopes(spec.name),
-            plan=proposal.plan,
-            draft=draft,
-            facts=proposal.facts or await recorded_facts(ctx, proposal),
-        )
+        sent = await _write(ctx, proposal, permit)
     except Halted:
         await _not_sent(ctx, proposal, may_have_happened=may_have_happened)
         raise
+    await turn.tell(sent)
     in_doubt = spec.is_write and (may_have_happened or sent.state == "unknown")
     pause_s = _pause_s(spec.retry.backoff_s, intent.attempt, sent)
     if _may_send_again(ctx, proposal, intent, sent, in_doubt=in_doubt, pause_s=pause_s):
@@ -243,6 +287,29 @@ async def _perform(ctx: Context, proposal: Proposal, permit: Permit, *, may_have
         return
     await write_end(ctx, proposal, intent, sent, via="send")
     stop_if_cancelled(sent)
+
+
+async def _write(ctx: Context, proposal: Proposal, permit: Permit) -> Sent:
+    """Draft, where the mode has a draft, and send. Without its draft nothing was sent; a second draft is harmless."""
+    assert proposal.tool is not None
+    assert proposal.arguments is not None
+    assert proposal.spec is not None
+    draft: object = None
+    if proposal.spec.mode is WriteMode.DRAFT_THEN_COMMIT:
+        drafted = await ctx.performer.draft(proposal.tool, proposal.arguments, permit.effect)
+        if drafted.state != "done":
+            return replace(drafted, state="failed", result=None)
+        draft = drafted.result
+    return await ctx.performer.write(
+        permit,
+        proposal.tool,
+        proposal.arguments,
+        look=ctx.recorder.look,
+        covers=ctx.scopes(proposal.spec.name),
+        plan=proposal.plan,
+        draft=draft,
+        facts=proposal.facts or await recorded_facts(ctx, proposal),
+    )
 
 
 def _may_send_again(
@@ -281,8 +348,14 @@ async def probe(
     longest_s = 2 * spec.timeout_s + SEND_WITHIN_S + spec.probe_lag_s
     if wait_us > 0:
         await ctx.ports.clock.sleep(min(wait_us / 1e6, longest_s))
-    sent = await ctx.performer.probe(proposal.tool, proposal.arguments, intent.effect)
-    if sent.state == "failed" and not sent.was_cancelled and intent.attempt < spec.retry.attempts:
+    async with await throttling.take(ctx, spec, in_doubt=True) as turn:
+        if turn.refusal is not None:
+            sent = replace(turn.refusal, state="unknown")
+        else:
+            sent = await ctx.performer.probe(proposal.tool, proposal.arguments, intent.effect)
+        await turn.tell(sent)
+    may_repeat = spec.mode is not WriteMode.AT_MOST_ONCE and intent.attempt < spec.retry.attempts
+    if sent.state == "failed" and not sent.was_cancelled and may_repeat:
         await again(ctx, proposal, intent, may_have_happened=False)
         return
     await write_end(ctx, proposal, intent, sent, via="probe")

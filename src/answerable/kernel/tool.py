@@ -12,6 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from answerable.kernel.encoding import encode_payload, sha256_hex
 from answerable.kernel.money import plain
+from answerable.kernel.throttle import Breaker, Rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,6 +140,8 @@ class ToolSpec:
     facts: tuple[FactSpec, ...] = ()
     timeout_s: float = 30.0
     retry: Retry = field(default_factory=Retry)
+    rate: Rate | None = None
+    breaker: Breaker | None = None
     key_ttl_s: float | None = None
     """How long the vendor honours a key: past that a lost reply is probed or escalated."""
     probe_lag_s: float = 0.0
@@ -159,12 +162,21 @@ class ToolSpec:
         """Whether a call of it changes something outside."""
         return self.effect_class is not EffectClass.READ
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether a call of it takes a turn before it is sent."""
+        return self.rate is not None or self.breaker is not None
+
     def parameters(self) -> dict[str, Any]:
         """JSON Schema of the arguments, as a model is shown it."""
         return self.arguments.model_json_schema()
 
     def fingerprint(self) -> str:
-        """Digest of everything that decides what the tool means: part of a release."""
+        """Digest of everything that decides what the tool means: part of a release.
+
+        How often it is tried and sent is no part of it: limits are always the current ones, and one that is changed
+        in an incident must not leave open runs waiting for the release that they began with.
+        """
         described = {
             "name": self.name,
             "description": self.description,

@@ -21,6 +21,7 @@ from pydantic.errors import PydanticUserError
 from answerable.errors import ToolError
 from answerable.kernel.ids import EffectKey
 from answerable.kernel.secret import Secret
+from answerable.kernel.throttle import Breaker, Rate
 from answerable.kernel.tool import (
     Cardinality,
     EffectClass,
@@ -32,7 +33,7 @@ from answerable.kernel.tool import (
     WriteMode,
 )
 from answerable.tools.argument_types import Arguments, Unfit, check_model, check_type, free_text
-from answerable.tools.promises import NAME, Problem, check_promises
+from answerable.tools.promises import NAME, Problem, as_rate, check_promises
 from answerable.tools.registered import Fact, Function, Injection, Tool
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def tool(
     facts: Mapping[str, Fact] | None = None,
     timeout_s: float = 30.0,
     retry: Retry | None = None,
+    rate: str | Rate | None = None,
+    breaker: Breaker | None = None,
     key_ttl_s: float | None = None,
     probe: Function | None = None,
     probe_lag_s: float = 0.0,
@@ -96,6 +99,8 @@ def tool(
     A read says `effect="read"`. A write says its `mode` (see `spec/effects.md`), and
     `effect="irreversible"` where nothing can take it back. There is no default: a tool that says neither is
     refused, since a write that was registered as a read would pass without a claim.
+
+    `rate` (`"10/s"`) and `breaker` protect the vendor; every process that uses the journal shares them.
 
     Raises `ToolError` for anything that could not be gated: an untyped or float money argument, a write
     without a mode, a probe mode without a probe, a template that names no argument or fact.
@@ -131,6 +136,8 @@ def tool(
             ),
             timeout_s=timeout_s,
             retry=retry or Retry(),
+            rate=as_rate(problem, rate),
+            breaker=breaker,
             key_ttl_s=key_ttl_s,
             probe_lag_s=probe_lag_s,
             is_result_trusted=is_result_trusted,

@@ -6,11 +6,12 @@ import math
 import re
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Any, Literal, cast, get_origin
 
 from pydantic import BaseModel
 
 from answerable.errors import ToolError
+from answerable.kernel.throttle import Breaker, Rate, parse_rate
 from answerable.kernel.tool import PROBEABLE, UpTo, WriteMode, holes
 from answerable.tools.argument_types import accepts, leaves
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from answerable.tools.registered import Tool
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+RATE_MAX = 1_000_000
+COUNT_MAX = 1_000
+"""The longest burst, and the most failures that a breaker counts: it remembers each of them."""
+PERIOD_MAX_S = 86_400.0
 _NEGATIVE = (-1, Decimal(-1), Decimal("-0.01"))
 
 
@@ -38,6 +43,7 @@ class Problem:
 def check_promises(problem: Problem, tool: Tool) -> None:
     """Refuse a declaration that could not be kept, or would not mean what it seems to. Raises `ToolError`."""
     _check_numbers(problem, tool.spec)
+    _check_limits(problem, tool.spec)
     if tool.spec.is_write:
         _check_write(problem, tool)
     else:
@@ -55,6 +61,51 @@ def _check_numbers(problem: Problem, spec: ToolSpec) -> None:
         raise problem("has a pause, lag or lifetime that is none", "seconds, from 0")
     if not spec.price_usd.is_finite() or spec.price_usd < 0:
         raise problem(f"has the price `{spec.price_usd}`", 'dollars as text, from "0"')
+
+
+def as_rate(problem: Problem, rate: object) -> Rate | None:
+    """The rate as declared, in words or as a value. Raises `ToolError` for anything else."""
+    if rate is None or isinstance(rate, Rate):
+        return rate
+    try:
+        return parse_rate(str(rate))
+    except ValueError:
+        raise problem(
+            f"has the rate `{rate}`", 'calls in a period, as in "10/s", "600/m" or "100/10s", or `Rate(...)`'
+        ) from None
+
+
+def _check_limits(problem: Problem, spec: ToolSpec) -> None:
+    rate, breaker = spec.rate, spec.breaker
+    if rate is not None:
+        if not (_is_count(rate.calls, RATE_MAX) and _is_time(rate.per_s) and rate.interval_us > 1):
+            raise problem(
+                f"has a rate of {rate.calls} in {rate.per_s} s", "at least one call, in up to a day"
+            )
+        if not _is_count(rate.burst, COUNT_MAX):
+            raise problem(f"has a burst of {rate.burst}", f"how many at once after a pause: 1 to {COUNT_MAX}")
+        if rate.wait_s is not None and rate.wait_s != 0 and not _is_time(rate.wait_s):
+            raise problem(
+                "waits for its turn for no time that there is", "`wait_s` in seconds, from 0 to a day"
+            )
+    if breaker is None:
+        return
+    if not isinstance(breaker, Breaker):  # pyright: ignore[reportUnnecessaryIsInstance] - a declaration is not checked
+        raise problem(f"has the breaker `{breaker}`", "as in `Breaker(failures=5, within_s=60, pause_s=30)`")
+    if not _is_count(breaker.failures, COUNT_MAX):
+        raise problem(f"opens its breaker after {breaker.failures} failures", f"1 to {COUNT_MAX}")
+    if not (_is_time(breaker.within_s) and _is_time(breaker.pause_s)):
+        raise problem(
+            "has a breaker without a window or a pause", "`within_s` and `pause_s`: above 0, up to a day"
+        )
+
+
+def _is_count(value: object, most: int) -> bool:
+    return type(value) is int and 1 <= value <= most
+
+
+def _is_time(value: object) -> bool:
+    return type(value) in (int, float) and 0 < cast("float", value) <= PERIOD_MAX_S
 
 
 def _check_read(problem: Problem, tool: Tool) -> None:
