@@ -10,16 +10,16 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from answerable.engine.agent import Agent, seconds
+from answerable.engine.dispatch.opening import dispatcher_for
 from answerable.engine.notify import Notifier, NotifySettings
 from answerable.engine.ports import Ports, system_ports
 from answerable.engine.runtime import Runtime, Settings
@@ -34,6 +34,7 @@ from answerable.kernel.tool import fields_of, render
 from answerable.models.catalog import resolve_model
 from answerable.models.prices import load_prices
 from answerable.patterns.tool_caller import tool_caller
+from answerable.settings import ApproverTable, IntakeTable, NotifyTable, problems, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -43,42 +44,8 @@ if TYPE_CHECKING:
     from answerable.kernel.secret import Secret
     from answerable.models.port import ModelPort
 
-CONFIG = "answerable.toml"
 TASKS_MAX = 100_000
 RETENTION_DEFAULT = "90d"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class _ProjectTable(_Strict):
-    name: str
-    tenant: str = "default"
-    module: str = "agent.py"
-    journal: str = "sqlite:///journal.db"
-    tickets: str | None = None
-    tasks: str | None = None
-    prices: str | None = None
-
-
-class _ApproverTable(_Strict):
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
-    roles: list[str] = Field(min_length=1)
-    public_key: str
-
-
-class _NotifyTable(_Strict):
-    command: list[str] | None = None
-    webhook: str | None = None
-    secret_env: str | None = None
-
-
-class _File(_Strict):
-    project: _ProjectTable
-    approvers: list[_ApproverTable] = Field(default_factory=list[_ApproverTable])
-    notify: _NotifyTable = Field(default_factory=_NotifyTable)
-    retention: dict[str, str] = Field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +65,8 @@ class Project:
     """Class of payload → seconds; `standard` is for every class that is not named."""
     notify: NotifySettings
     module: ModuleType
+    intake: IntakeTable = field(default_factory=IntakeTable)
+    """The doors through which work arrives, as written; `answerable.intake.doors_of` makes them usable."""
     prices: Path | None = None
     """Prices of models that the built-in table does not know, or that you pay otherwise."""
     seed: int = 7
@@ -132,21 +101,7 @@ def load_project(directory: Path, *, data: Path | None = None) -> Project:
     Raises `ConfigError` for whatever is missing, misspelt or of the wrong type: an unknown key is an error.
     """
     directory = directory.resolve()
-    path = directory / CONFIG
-    try:
-        read = tomllib.loads(path.read_text("utf-8"))
-        config = _File.model_validate(read)
-    except FileNotFoundError:
-        raise ConfigError(
-            f"there is no `{CONFIG}` in `{directory}`",
-            hint="name a project folder; `answerable init NAME` makes one",
-        ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"`{path.name}` cannot be read: {error}", hint="correct the line") from None
-    except ValidationError as error:
-        raise ConfigError(
-            f"`{path.name}`: {_problems(error)}", hint="correct the file; unknown keys are refused"
-        ) from None
+    config = read_settings(directory)
     module = _load_module(directory, config.project.module)
     data = (data or directory).resolve()
     agents = _agents(module, data)
@@ -168,6 +123,7 @@ def load_project(directory: Path, *, data: Path | None = None) -> Project:
             name: seconds(text) for name, text in {"standard": RETENTION_DEFAULT, **config.retention}.items()
         },
         notify=_notify(config.notify),
+        intake=config.intake,
         module=module,
         prices=_prices(config.project.prices, directory),
     )
@@ -183,13 +139,6 @@ def _prices(name: str | None, directory: Path) -> Path | None:
     if name is not None and not (directory / name).is_file():
         raise ConfigError(f"there is no price file `{name}`", hint="`prices` in answerable.toml names it")
     return directory / name if name is not None else None
-
-
-def _problems(error: ValidationError) -> str:
-    return "; ".join(
-        f"`{'.'.join(str(part) for part in problem['loc'])}`: {problem['msg'].lower()}"
-        for problem in error.errors(include_url=False)
-    )
 
 
 def _load_module(directory: Path, file: str) -> ModuleType:
@@ -245,7 +194,7 @@ def _agents(module: ModuleType, data: Path) -> dict[str, Agent]:
     return {agent.name: agent for agent in found}
 
 
-def _approver(table: _ApproverTable) -> Approver:
+def _approver(table: ApproverTable) -> Approver:
     try:
         key = base64.b64decode(table.public_key.removeprefix("ed25519:"), validate=True)
     except (ValueError, binascii.Error):
@@ -258,7 +207,7 @@ def _approver(table: _ApproverTable) -> Approver:
     return Approver(name=table.name, roles=frozenset(table.roles), public_key=key)
 
 
-def _notify(table: _NotifyTable) -> NotifySettings:
+def _notify(table: NotifyTable) -> NotifySettings:
     if table.command is not None and table.webhook is not None:
         raise ConfigError("`[notify]` has a command and a webhook", hint="choose one")
     secret = os.environ.get(table.secret_env, "") if table.secret_env else ""
@@ -308,7 +257,7 @@ def read_tasks(path: Path, agent: Agent) -> list[BaseModel]:
             ) from None
         except ValidationError as error:
             raise InputError(
-                f"`{path.name}` line {number}: {_problems(error)}", hint="correct it; nothing was accepted"
+                f"`{path.name}` line {number}: {problems(error)}", hint="correct it; nothing was accepted"
             ) from None
         if agent.source:
             source = render(agent.source, fields_of(task))
@@ -403,8 +352,10 @@ async def open_runtime(
     bundles: Mapping[str, Bundle] | None = None,
     requested_by: str = "",
     sync_workers: int = 8,
+    is_worker: bool = False,
     prices: Path | None = None,
     wrap_store: Callable[[JournalStore], Any] | None = None,
+    max_open: int | None = None,
 ) -> AsyncGenerator[Runtime]:
     """Open a runtime on a journal.
 
@@ -412,6 +363,7 @@ async def open_runtime(
 
     `resources` and `secrets` are injected into tools by name; `models` are scripted models by their whole name.
     `durability` is `full`, `group` (many runs share a commit) or `relaxed` (survives kill -9, not power loss).
+    `max_open` is how many runs of an agent may be open: past it, `submit` raises `IntakeFull`.
     Raises `ConfigError`, `PolicyError` or `JournalError` before anything runs.
     """
     ports = ports or system_ports()
@@ -443,9 +395,12 @@ async def open_runtime(
         tenant=tenant,
         requested_by=requested_by,
         sync_workers=sync_workers,
+        is_worker=is_worker,
+        max_open=max_open,
     )
     store = await open_store(url, durability=durability, ports=ports)
     runtime = Runtime(wrap_store(store) if wrap_store is not None else store, ports, settings)
+    runtime.dispatcher = dispatcher_for(runtime.store, url, runtime.owner)
     notifier = Notifier(store, notify or NotifySettings(), ports)
     try:
         await runtime.begin()
@@ -468,6 +423,7 @@ async def open_project(
     model: str | None = None,
     durability: Durability = "full",
     ports: Ports | None = None,
+    is_worker: bool = False,
 ) -> AsyncGenerator[Runtime]:
     """Open a runtime on a project. `model` replaces the models of its agents for this runtime."""
     agents = [replace(agent, models=[model]) if model else agent for agent in project.agents.values()]
@@ -484,6 +440,8 @@ async def open_project(
         ports=ports,
         bundles={agent.name: project.bundle(agent.name) for agent in agents},
         requested_by=os.environ.get("ANSWERABLE_REQUESTED_BY", ""),
+        is_worker=is_worker,
         prices=project.prices,
+        max_open=project.intake.max_open,
     ) as runtime:
         yield runtime
