@@ -22,6 +22,7 @@ from answerable.cli.common import (
     run_async,
     talk,
 )
+from answerable.cli.run import workers_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -113,8 +114,14 @@ class _Answer:
                 talk("nothing was recorded")
                 return 1
             given = await runtime.answer(
-                run, self.verdict, approver=key.name, private_key=key.private, note=self.note
+                run,
+                self.verdict,
+                approver=key.name,
+                private_key=key.private,
+                note=self.note,
+                is_driven=self.is_driven,
             )
+            workers = await workers_of(runtime.store)
             outcome = await runtime.drive(run) if self.is_driven else None
         said: dict[str, Any] = {
             "run": run,
@@ -126,10 +133,10 @@ class _Answer:
         }
         if outcome is not None:
             said |= {"state": outcome.state, "outcome": outcome.name}
-        self._print(said)
+        self._print(said, workers)
         return 0
 
-    def _print(self, said: dict[str, Any]) -> None:
+    def _print(self, said: dict[str, Any], workers: int) -> None:
         if self.as_json:
             print_json(said)
             return
@@ -137,6 +144,8 @@ class _Answer:
         typer.echo(f"{said['approver']} said {word} to {said['run']}, signed")
         if "state" in said:
             typer.echo(f"the run is now {said['outcome'] or said['state']}")
+        elif workers:
+            talk("a worker drives the run on")
         else:
             talk("hint: `answerable resume --all` drives the run on")
 

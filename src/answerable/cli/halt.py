@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,15 +18,21 @@ from answerable.cli.common import (
     talk,
 )
 
-if TYPE_CHECKING:
-    from answerable.journal.store import JournalStore
-
 All = Annotated[bool, typer.Option("--all", help="Everything.")]
 AgentName = Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Every run of this agent.")]
 ToolName = Annotated[str | None, typer.Option("--tool", metavar="NAME", help="Every call of this tool.")]
 Run = Annotated[str | None, typer.Option("--run", metavar="RUN", help="One run.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why. It is kept in the journal.")]
-IN_FLIGHT_MAX = 100
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Do not wait, up to two seconds, for what is in flight.")
+]
+WAIT_S = 2.0
+SAID = {
+    "in flight": "it may still happen",
+    "unknown": "it is unknown whether it happened",
+    "done": "it was done",
+    "failed": "it was not done",
+}
 
 
 def halt(
@@ -37,11 +43,13 @@ def halt(
     db: Db = None,
     *,
     everything: All = False,
+    no_wait: NoWait = False,
     as_json: AsJson = False,
 ) -> None:
     """Stop something, now, in every process. It needs no project and no running process.
 
-    Nothing new is begun. What is being sent at this moment may still happen and is then said to be unknown.
+    Nothing new is begun. What is being sent at this moment may still happen and is then said to be unknown; it is
+    waited for, up to two seconds, and listed with what became of it.
     `answerable resume SCOPE` lifts the halt; runs that were ended by it stay ended.
     """
     scopes = [("all", everything), (f"agent:{agent}", agent), (f"tool:{tool}", tool), (f"run:{run}", run)]
@@ -50,41 +58,31 @@ def halt(
         raise Misused("say what to stop: one of --all, --agent, --tool and --run")
     if not reason.strip():
         raise Misused("say why: a --reason that is not empty")
-    run_async(_halt(journal_url(db), chosen[0], reason, as_json=as_json))
+    wait_s = 0.0 if no_wait else WAIT_S
+    run_async(_halt(journal_url(db), chosen[0], reason, wait_s=wait_s, as_json=as_json))
 
 
-async def _halt(url: str, scope: str, reason: str, *, as_json: bool) -> None:
+async def _halt(url: str, scope: str, reason: str, *, wait_s: float, as_json: bool) -> None:
+    from dataclasses import asdict
+
     from answerable.cli.keys import user_name
-    from answerable.engine.halting import halt_in
+    from answerable.engine.halting import halt
     from answerable.engine.ports import system_ports
-    from answerable.kernel.events import HaltRaised
 
     async with opened(url) as store:
         if scope.startswith("run:"):
             scope = f"run:{await find_run(store, scope.removeprefix('run:'))}"
-        epoch = await halt_in(store, system_ports(), HaltRaised, scope, by=user_name(), reason=reason)
-        flying = await in_flight(store, scope)
+        report = await halt(store, system_ports(), scope, by=user_name(), reason=reason, wait_s=wait_s)
     if as_json:
-        print_json({"scope": scope, "epoch": epoch, "by": user_name(), "reason": reason, "in_flight": flying})
+        print_json({**asdict(report), "by": user_name(), "reason": reason})
         return
-    typer.echo(f"halted `{scope}` at epoch {epoch}")
-    for each in flying:
-        typer.echo(f"  in flight: `{each['tool']}` at {each['path']} of {each['run']}; it may still happen")
+    typer.echo(f"halted `{scope}` at epoch {report.epoch}; processes alive: {report.processes}")
+    for flight in report.in_flight:
+        typer.echo(f"  in flight: `{flight.tool}` at {flight.path} of {flight.run}; {SAID[flight.state]}")
+    if report.last_intent_s is not None:
+        typer.echo(
+            f"  the last intent under it was recorded {report.last_intent_s:.3f} s before the halt, none after"
+        )
+    if report.in_flight and report.settled_s is not None:
+        typer.echo(f"  nothing is in flight any more, {report.settled_s:.3f} s after the halt")
     talk(f"hint: `answerable resume {scope}` lifts it")
-
-
-async def in_flight(store: JournalStore, scope: str) -> list[dict[str, Any]]:
-    """Effects under a halt that were sent, or about to be, and have no outcome yet."""
-    from answerable.evidence.view import load_view
-
-    kind, _, name = scope.partition(":")
-    found: list[dict[str, Any]] = []
-    for row in (await store.runs(states=["running"]))[:IN_FLIGHT_MAX]:
-        if (kind == "run" and row.run != name) or (kind == "agent" and row.agent != name):
-            continue
-        state = (await load_view(store, row.run)).state
-        for effect, path in state.unknown.items():
-            tool = state.calls[path].decided.tool
-            if kind != "tool" or tool == name:
-                found.append({"run": row.run, "path": path, "tool": tool, "effect": effect})
-    return found

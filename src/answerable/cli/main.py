@@ -21,6 +21,7 @@ from answerable.cli import (
     halt,
     init,
     key,
+    migrate,
     policy,
     replay,
     report,
@@ -28,8 +29,11 @@ from answerable.cli import (
     retention,
     run,
     runs,
+    serve,
     show,
     watch,
+    worker,
+    workers,
 )
 from answerable.cli.common import COULD_NOT_RUN, INTERRUPTED, MISUSED, talk
 
@@ -79,9 +83,13 @@ app.command("deny")(approve.deny)
 app.command("report")(report.report)
 app.command("halt")(halt.halt)
 app.command("resume")(resume.resume)
+app.command("worker")(worker.worker)
+app.command("workers")(workers.workers)
 app.command("replay")(replay.replay)
+app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 app.command("backup")(backup.backup)
+app.command("migrate")(migrate.migrate)
 app.add_typer(key.app, name="key")
 app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")

@@ -20,7 +20,7 @@ from answerable.cli.common import (
     run_async,
     talk,
 )
-from answerable.cli.run import Concurrency, Durability, Model
+from answerable.cli.run import Concurrency, Durability, Model, workers_of
 
 What = Annotated[
     str | None,
@@ -82,12 +82,15 @@ async def _lift(
     scope: str, reason: str, db: str | None, directory: Path | None, *, as_json: bool, is_more_to_come: bool
 ) -> None:
     from answerable.cli.keys import user_name
+    from answerable.engine.dispatch.opening import dispatcher_for
+    from answerable.engine.dispatch.reconcile import wake_all
     from answerable.engine.halting import halt_in
     from answerable.engine.ports import system_ports
     from answerable.errors import ConfigError
     from answerable.kernel.events import HaltLifted
 
-    async with opened(journal_url(db, directory)) as store:
+    url = journal_url(db, directory)
+    async with opened(url) as store:
         if scope.startswith("run:"):
             scope = f"run:{await find_run(store, scope.removeprefix('run:'))}"
         active = [halt.scope for halt in (await store.halts())[1]]
@@ -95,12 +98,19 @@ async def _lift(
             held = ", ".join(f"`{each}`" for each in active) or "none"
             raise ConfigError(f"no halt of `{scope}` is in force", hint=f"in force: {held}")
         epoch = await halt_in(store, system_ports(), HaltLifted, scope, by=user_name(), reason=reason)
+        dispatcher = dispatcher_for(store, url)
+        await wake_all(store, dispatcher)
+        await dispatcher.close()
+        workers = await workers_of(store)
     if as_json and not is_more_to_come:
         print_json({"lifted": scope, "epoch": epoch, "by": user_name(), "reason": reason})
         return
     say = talk if is_more_to_come else typer.echo
     say(f"lifted the halt of `{scope}` at epoch {epoch}")
-    talk("hint: `answerable resume --all` drives open runs on; runs that the halt ended stay ended")
+    if workers:
+        talk("workers drive open runs on; runs that the halt ended stay ended")
+    else:
+        talk("hint: `answerable resume --all` drives open runs on; runs that the halt ended stay ended")
 
 
 async def _drive(

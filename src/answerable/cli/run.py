@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from answerable.cli.common import AsJson, DataDir, Db, ProjectDir, run_async
+from answerable.cli.common import AsJson, DataDir, Db, ProjectDir, print_json, run_async, talk
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from answerable.journal.store import JournalStore
 
 Input = Annotated[
     Path | None,
@@ -29,6 +34,11 @@ Durability = Annotated[
 ]
 
 
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Accept the tasks, leave them to workers, and print the runs.")
+]
+
+
 def run(
     project_dir: ProjectDir = None,
     *,
@@ -39,12 +49,14 @@ def run(
     data: DataDir = None,
     concurrency: Concurrency = 8,
     durability: Durability = "full",
+    no_wait: NoWait = False,
     as_json: AsJson = False,
 ) -> None:
     """Run an agent on a file of tasks.
 
     Every task is accepted durably before any is worked on. A task that has a run already is not run again.
-    Runs that wait for a person keep waiting; `answerable approve` answers them.
+    Runs that wait for a person keep waiting; `answerable approve` answers them. With --no-wait the runs are left
+    to workers: `answerable worker`.
     """
     work = _run(
         project_dir or Path(),
@@ -55,6 +67,7 @@ def run(
         data=data,
         concurrency=concurrency,
         durability=durability,
+        no_wait=no_wait,
         as_json=as_json,
     )
     raise typer.Exit(run_async(work))
@@ -70,6 +83,7 @@ async def _run(
     data: Path | None,
     concurrency: int,
     durability: Literal["full", "group", "relaxed"],
+    no_wait: bool,
     as_json: bool,
 ) -> int:
     from answerable.cli import batch
@@ -91,5 +105,25 @@ async def _run(
     url = choose_journal(db, project.journal_url)
     async with open_project(project, db=db, model=model, durability=durability) as runtime:
         runs = await runtime.submit(agent.name, tasks)
+        if no_wait:
+            await runtime.enqueue(runs)
+            _say_accepted(runs, await workers_of(runtime.store), as_json=as_json)
+            return 0
         done = await batch.drive(runtime, runs, url, concurrency=concurrency, title=agent.name)
     return batch.finish(done, as_json=as_json)
+
+
+async def workers_of(store: JournalStore) -> int:
+    """How many workers live that take runs from others."""
+    return sum(row.is_alive and bool(row.releases) for row in await store.workers())
+
+
+def _say_accepted(runs: Sequence[str], workers: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"runs": list(runs), "workers": workers})
+    else:
+        for run in runs:
+            typer.echo(run)
+        talk(f"accepted {len(runs)}; {workers or 'no'} worker{'' if workers == 1 else 's'} alive")
+    if not workers:
+        talk("hint: `answerable worker` drives them; they are safe until then")

@@ -111,11 +111,12 @@ async def _until_it_ends(ctx: Context, task: Any, program: Callable[[], Awaitabl
 
 
 async def halt_in_force(ctx: Context) -> Ending | None:
-    """The ending of a run that a halt has cancelled; None where there is no such halt."""
-    for halt in (await ctx.recorder.store.halts())[1]:
-        if halt.scope in ctx.scopes() or halt.scope.startswith("tool:"):
-            return ending_for(Halted(halt.scope, halt.reason))
-    return None
+    """The ending of a run that a halt has cancelled; None where it was cancelled for something else.
+
+    Whoever cancels for a halt says for which. One that covers the whole run counts in any case.
+    """
+    halted = ctx.stopped_by or await ctx.halted()
+    return None if halted is None else ending_for(halted)
 
 
 def ending_for(error: BaseException) -> Ending | None:

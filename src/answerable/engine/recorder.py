@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from answerable.engine.ports import Ports
     from answerable.journal.store import Halt, JournalStore
     from answerable.kernel.events import Event
+    from answerable.kernel.throttle import Ask, Limits, Report, Turn
 
 RIDE_S = 0.01
 """How long a noted outcome may ride before it is written by itself."""
@@ -64,8 +65,10 @@ class Recorder:
     async def load(cls, store: JournalStore, ports: Ports, run: RunId) -> Self:
         """The pen of a run that is in the journal."""
         state, head = RunState(), EMPTY
+        entries = await store.entries(run_stream(run))
+        # Read after the run's own: they may name entries of the inbox that were not there a moment ago.
         inbox = await store.entries(inbox_stream(run))
-        for entry in await store.entries(run_stream(run)):
+        for entry in entries:
             extend(state, entry, inbox)
             head = entry.head
         if state.created is None:
@@ -81,6 +84,14 @@ class Recorder:
         """The last look before a send: whether the run is still ours, and what is halted."""
         look = await self.store.look(self.stream)
         return look.epoch == self.state.epoch, look.halts
+
+    async def take_turn(self, key: str, limits: Limits, ask: Ask, /) -> Turn:
+        """Ask for a turn under a tool's limits, which the store keeps for everybody."""
+        return await self.store.take_turn(key, limits, ask)
+
+    async def tell_turn(self, key: str, limits: Limits, report: Report, /) -> None:
+        """Say what came of a turn."""
+        await self.store.tell_turn(key, limits, report)
 
     def seal(self, content: object, retention: str) -> PayloadRef:
         """Take content in, to be written with the next commit, and return the name it gets."""

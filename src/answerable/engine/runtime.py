@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
 from answerable.engine import approvals, driving, people
+from answerable.engine.attached import abandoned, attached
 from answerable.engine.context import Context, Person
-from answerable.engine.halting import HaltReport, halt_in
+from answerable.engine.dispatch.in_process import InProcess
+from answerable.engine.dispatch.reconcile import wake, wake_all
+from answerable.engine.halting import HaltReport, halt, halt_in
 from answerable.engine.intake import Intake
 from answerable.engine.outcome import Outcome
 from answerable.engine.perform import Performer
 from answerable.engine.recorder import Recorder
+from answerable.engine.roster import Roster
 from answerable.engine.run import Run
-from answerable.engine.signals import Escalated, Halted, Stopping
+from answerable.engine.signals import Halted
+from answerable.engine.watching import Active, HaltWatcher
 from answerable.errors import (
     AnswerableError,
     ConfigError,
     InputError,
     JournalBusy,
     JournalConflict,
-    JournalError,
     JournalFenced,
     JournalFull,
-    RunHalted,
 )
 from answerable.kernel import events
 from answerable.kernel.encoding import encode_payload
@@ -37,20 +39,20 @@ from answerable.kernel.ids import (
     named,
     tenant_stream,
 )
+from answerable.observe.logs import name_agent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
     from answerable.engine.agent import Agent, Program
+    from answerable.engine.dispatch.port import Dispatcher, Lease
     from answerable.engine.ports import Ports
     from answerable.gates.approval import Approver
     from answerable.gates.pipeline import Policy
     from answerable.journal.store import JournalStore
     from answerable.kernel.secret import Secret
     from answerable.models.port import ModelPort
-    from answerable.tools.declare import Tool
 
-LOOK_AGAIN_S = 0.05
 OPEN = ("created", "running", "waiting")
 
 
@@ -70,12 +72,10 @@ class Settings:
     tenant: str = "default"
     sync_workers: int = 8
     requested_by: str = ""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Active:
-    task: asyncio.Task[Any]
-    ctx: Context
+    is_worker: bool = False
+    """Whether this process takes work that others accepted: what it can drive is then listed."""
+    max_open: int | None = None
+    """How many runs of one agent may be open before no more are accepted."""
 
 
 class Runtime:
@@ -85,47 +85,62 @@ class Runtime:
         self.store = store
         self.ports = ports
         self.settings = settings
+        self.dispatcher: Dispatcher = InProcess(store)
+        """Who tells workers of runs; the composition root puts in the one that goes with the journal."""
         self.owner = named("own", ports.entropy(16))
         self._performer = Performer(ports, settings.resources, settings.secrets, settings.sync_workers)
-        self._active: dict[str, _Active] = {}
+        self._active: dict[str, Active] = {}
         self._is_stopping = False
-        self._watcher: asyncio.Task[None] | None = None
-        self._seen_epoch = 0
+        self._let_go = set[str]()
+        self._watcher = HaltWatcher(store, self._active)
         self._lost_until = 0
-        self._agents: dict[str, Agent] = {}
-        self._policies: dict[str, Policy] = {}
-        self._tools: dict[str, dict[str, Tool]] = {}
-        self._release_of: dict[str, str] = {}
-        self._intake = Intake(
-            store, ports, tenant=settings.tenant, owner=self.owner, releases=self._release_of
+        self._roster = Roster(self._performer, policy=settings.policy, model=settings.model)
+        self.intake = Intake(
+            store,
+            ports,
+            tenant=settings.tenant,
+            owner=self.owner,
+            releases=self._roster.releases,
+            max_open=settings.max_open,
         )
 
     async def begin(self) -> None:
-        """Take a name, check that every tool has what it needs, and start looking for halts."""
-        await self.store.take_name(self.owner)
+        """Check that every tool has what it needs, take a name, and start looking for halts."""
         for agent in self.settings.agents.values():
-            self._register(agent)
-        self._seen_epoch = (await self.store.halts())[0]
+            self._roster.register(agent)
+        await self.store.take_name(self.owner, self.releases() if self.settings.is_worker else ())
         for entry in await self.store.entries(tenant_stream("default")):
             if any(isinstance(event, events.DiscontinuityAccepted) for event in entry.events):
                 self._lost_until = entry.time
-        self._watcher = asyncio.get_running_loop().create_task(self._look_for_halts())
+        await self._watcher.begin()
 
     async def close(self) -> None:
         """Stop taking steps, let what is being sent come to its end, and close the journal."""
         self._is_stopping = True
         if self._active:
             await asyncio.wait([active.task for active in self._active.values()], timeout=30)
-        if self._watcher is not None:
-            self._watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watcher
+        await self._watcher.close()
         self._performer.close()
+        await self.dispatcher.close()
         await self.store.close()
 
     def stop(self) -> None:
         """Begin nothing new: runs stay open, and are resumed by whoever drives them next."""
         self._is_stopping = True
+
+    def releases(self) -> list[str]:
+        """What this process can drive, as it is listed of a worker: `AGENT@RELEASE`."""
+        return self._roster.names()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether nothing new is begun any more."""
+        return self._is_stopping
+
+    def let_go(self, run: RunId) -> None:
+        """Stop driving a run at its next step: it is somebody else's now."""
+        if run in self._active:
+            self._let_go.add(run)
 
     # Accepting work
 
@@ -135,10 +150,13 @@ class Runtime:
         """Accept tasks durably, all or none per commit, before any of them is worked on.
 
         A task whose source event already has a run is not accepted again: its run is returned. Raises `InputError`
-        for a task that is not valid; nothing of the call is accepted then.
+        for a task that is not valid, `IntakeFull` where too many runs are open; nothing is accepted then.
         """
-        return await self._intake.submit(
-            self._agent(agent), tasks, requested_by=requested_by or self.settings.requested_by, kind=kind
+        return await self.intake.submit(
+            self._roster.find(agent),
+            tasks,
+            requested_by=requested_by or self.settings.requested_by,
+            kind=kind,
         )
 
     # Driving
@@ -148,11 +166,16 @@ class Runtime:
         (run,) = await self.submit(agent, [task], requested_by=requested_by)
         return await self.drive(run)
 
-    async def drive(self, run: RunId) -> Outcome:
-        """Drive one run until it ends or waits. A run that has ended is only reported."""
+    async def drive(self, run: RunId, *, lease: Lease | None = None) -> Outcome:
+        """Drive one run until it ends or waits. A run that has ended is only reported.
+
+        With a lease, the run is taken from those who had it before, although they may look alive: their next append is
+        refused. A run of an agent or release that is not here is then left as it is, and its outcome says that it waits
+        for the release: another worker may have it. Without a lease it is parked, and nobody is taken anything from.
+        """
         for _ in range(5):
             try:
-                return await self._drive(run)
+                return await self._drive(run, lease)
             except JournalConflict:
                 continue  # somebody else wrote between our reading and our writing: read again
             except _Interrupted:
@@ -161,10 +184,11 @@ class Runtime:
                 break
         return driving.outcome_of(await Recorder.load(self.store, self.ports, run))
 
-    async def _drive(self, run: RunId) -> Outcome:
+    async def _drive(self, run: RunId, lease: Lease | None) -> Outcome:
         recorder = await Recorder.load(self.store, self.ports, run)
         state = recorder.state
         assert state.created is not None
+        name_agent(run, state.created.agent)
         if state.ended is not None:
             return await self._ended(recorder)
         if run in self._active or self._is_stopping:
@@ -173,23 +197,27 @@ class Runtime:
             state.owner
             and state.owner != self.owner
             and state.parked is None
+            and not (lease is not None and state.owner in lease.instead_of)
             and await self.store.is_alive(state.owner)
         ):
             return driving.outcome_of(recorder)
+        if lease is not None and state.created.release != self._roster.releases.get(state.created.agent):
+            return self._not_here(recorder, state.created)
         ctx, task = await self._context(recorder, can_park=state.created.kind == "driven")
         if (state.epoch == 0 or state.parked is not None) and await self._is_halted(ctx):
             # What has not begun, or waits, goes on once the halt is lifted.
             return driving.outcome_of(recorder)
         if state.parked is not None and not await self._is_ready(ctx):
             return driving.outcome_of(recorder)
-        if state.epoch and state.created.release != self._release_of[ctx.agent.name]:
+        if state.epoch and state.created.release != self._roster.releases[ctx.agent.name]:
             return await self._wait_for_release(ctx)
         if state.created_at <= self._lost_until and state.last_at <= self._lost_until:
             return await self._give_up_on_lost(ctx)
         cause = "start" if state.epoch == 0 else "wake" if state.parked is not None else "recovery"
         program = ctx.agent.program or self.settings.program
         work = asyncio.get_running_loop().create_task(self._work(ctx, task, cause, program))
-        self._active[run] = _Active(task=work, ctx=ctx)
+        self._active[run] = Active(task=work, ctx=ctx)
+        self._let_go.discard(run)
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -209,7 +237,7 @@ class Runtime:
             created = ctx.recorder.state.created
             assert created is not None
             if created.kind == "attached":
-                return await driving.end(ctx, _abandoned())
+                return await driving.end(ctx, abandoned())
             run = Run(ctx)
             return await driving.drive(ctx, task, lambda: _to_its_end(run, program(run, task)))
         finally:
@@ -241,6 +269,13 @@ class Runtime:
             }
         return any(halt.scope in covers for halt in (await self.store.halts())[1])
 
+    def _not_here(self, recorder: Recorder, created: events.RunCreated) -> Outcome:
+        """A run that another worker may be able to drive: nothing is written, so nobody is kept from it."""
+        reason = _other_release(created.release)
+        if created.agent not in self._roster.releases:
+            reason = f"the agent `{created.agent}` is not here"
+        return replace(driving.outcome_of(recorder, reason=reason), waiting_for="release")
+
     async def _wait_for_release(self, ctx: Context) -> Outcome:
         """Park a run whose prompt, tools or models are not the ones that it began with."""
         recorder = ctx.recorder
@@ -264,7 +299,7 @@ class Runtime:
     async def _context(self, recorder: Recorder, *, can_park: bool) -> tuple[Context, BaseModel]:
         created = recorder.state.created
         assert created is not None
-        agent = self._agent(created.agent)
+        agent = self._roster.find(created.agent)
         content = await recorder.content(created.task)
         try:
             task = agent.task.model_validate_json(encode_payload(content["task"]))
@@ -276,8 +311,8 @@ class Runtime:
         ctx = Context(
             recorder=recorder,
             agent=agent,
-            tools=self._tools[agent.name],
-            policy=self._policies[agent.name],
+            tools=self._roster.tools[agent.name],
+            policy=self._roster.policies[agent.name],
             approvers=self.settings.approvers,
             performer=self._performer,
             model=self.settings.model,
@@ -287,7 +322,7 @@ class Runtime:
                 on_behalf_of=content.get("on_behalf_of", ""), requested_by=content.get("requested_by", "")
             ),
             can_park=can_park,
-            is_stopping=lambda: self._is_stopping,
+            is_stopping=lambda: self._is_stopping or recorder.run in self._let_go,
         )
         return ctx, task
 
@@ -301,7 +336,7 @@ class Runtime:
         assert parked is not None
         if parked.waiting_for == "release":
             created = ctx.recorder.state.created
-            return created is not None and created.release == self._release_of[ctx.agent.name]
+            return created is not None and created.release == self._roster.releases[ctx.agent.name]
         if parked.waiting_for != "approval":
             return parked.wake_at is None or self.ports.clock.now_us() >= parked.wake_at
         for step in ctx.recorder.state.calls.values():
@@ -362,52 +397,24 @@ class Runtime:
             raise InputError(f"this task has a run already: `{run}`", hint=f"see `answerable show {run}`")
         current = asyncio.current_task()
         assert current is not None
-        self._active[run] = _Active(task=current, ctx=ctx)
-        handle = Run(ctx)
+        self._active[run] = Active(task=current, ctx=ctx)
         try:
-            yield handle
-            await handle.finish()
-            ending = await driving.judge(ctx, given, None)
-        except (JournalError, Stopping):
-            raise
-        except asyncio.CancelledError as cancelled:
-            await handle.finish(is_stopped=True)
-            halted = await driving.halt_in_force(ctx)
-            await driving.end(
-                ctx, halted or _abandoned("the code that owned this attached run was cancelled")
-            )
-            if halted is None:
-                raise
-            current.uncancel()  # it was the halt that cancelled, not somebody who wants the caller to stop
-            raise RunHalted(f"the run was halted: {halted.reason}", hint="`answerable runs`") from cancelled
-        except BaseException as error:
-            await handle.finish()
-            ending = driving.ending_for(error)
-            if ending is not None:
-                await driving.end(ctx, ending)
-            if isinstance(error, Halted):
-                raise RunHalted(f"the run was halted: {error.reason}", hint="`answerable runs`") from error
-            if isinstance(error, Escalated):
-                raise AnswerableError(f"the run was handed to a person: {error.reason}") from error
-            raise
-        else:
-            await driving.end(ctx, ending)
+            async with attached(ctx, given) as handle:
+                yield handle
         finally:
             self._active.pop(run, None)
             await recorder.drop()
 
     # Stopping
 
-    async def halt(self, scope: str, *, by: str, reason: str) -> HaltReport:
-        """Stop a run, an agent, a tool or everything, in every process that uses this journal."""
-        epoch = await halt_in(self.store, self.ports, events.HaltRaised, scope, by=by, reason=reason)
-        await self._cancel_halted()
-        flying = [
-            {"run": run, "effect": effect, "path": path}
-            for run, active in self._active.items()
-            for effect, path in active.ctx.recorder.state.unknown.items()
-        ]
-        return HaltReport(scope=scope, epoch=epoch, in_flight=flying)
+    async def halt(self, scope: str, *, by: str, reason: str, wait_s: float = 0.0) -> HaltReport:
+        """Stop a run, an agent, a tool or everything, in every process that uses this journal.
+
+        For up to `wait_s` it is waited for what was in flight to come to its end, here and elsewhere.
+        """
+        return await halt(
+            self.store, self.ports, scope, by=by, reason=reason, wait_s=wait_s, then=self._watcher.look
+        )
 
     async def lift(self, scope: str, *, by: str, reason: str) -> int:
         """Let go on what a halt stopped. Runs that ended as halted stay ended."""
@@ -415,45 +422,38 @@ class Runtime:
             raise ConfigError(
                 f"no halt of `{scope}` is in force", hint="`answerable runs` shows what is stopped"
             )
-        return await halt_in(self.store, self.ports, events.HaltLifted, scope, by=by, reason=reason)
+        epoch = await halt_in(self.store, self.ports, events.HaltLifted, scope, by=by, reason=reason)
+        await wake_all(self.store, self.dispatcher)
+        return epoch
 
-    async def _look_for_halts(self) -> None:
-        while True:
-            try:
-                await self.store.changed()
-                await self._cancel_halted()
-            except (
-                JournalError
-            ):  # a journal that cannot be read now is looked at again: nobody else looks for halts
-                await asyncio.sleep(LOOK_AGAIN_S)
+    # Workers
 
-    async def _cancel_halted(self) -> None:
-        """Cancel what is being awaited in runs that a new halt covers."""
-        epoch, active = await self.store.halts()
-        if epoch == self._seen_epoch:
-            return
-        self._seen_epoch = epoch
-        scopes = {halt.scope for halt in active}
-        for one in list(self._active.values()):
-            in_flight = {
-                one.ctx.recorder.state.calls[path].decided.tool
-                for path in one.ctx.recorder.state.unknown.values()
-            }
-            covers = one.ctx.scopes() | {f"tool:{tool}" for tool in in_flight}
-            if covers & scopes and one.task is not asyncio.current_task():
-                one.task.cancel()
+    async def enqueue(self, runs: Sequence[RunId]) -> None:
+        """Hand runs to the workers instead of driving them here. A run that need not be driven is left out."""
+        await wake(self.store, self.dispatcher, *runs)
 
     # People
 
     async def answer(
-        self, run: RunId, verdict: str, *, approver: str, private_key: bytes, note: str = ""
+        self,
+        run: RunId,
+        verdict: str,
+        *,
+        approver: str,
+        private_key: bytes,
+        note: str = "",
+        is_driven: bool = False,
     ) -> events.ApprovalGiven:
         """Answer the request that a run waits for, signed with the approver's key (32 raw Ed25519 bytes).
 
-        Raises `ApprovalError` for an answer that could not count; nothing is recorded then.
+        Raises `ApprovalError` for an answer that could not count; nothing is recorded then. Whoever drives the run
+        himself says so with `is_driven`; otherwise workers are told at once.
         """
         ctx, _ = await self._context(await Recorder.load(self.store, self.ports, run), can_park=True)
-        return await people.answer(ctx, verdict, approver=approver, private_key=private_key, note=note)
+        given = await people.answer(ctx, verdict, approver=approver, private_key=private_key, note=note)
+        if not is_driven:
+            await wake(self.store, self.dispatcher, run)
+        return given
 
     async def report(self, run: RunId, effect: str, state: str, *, by: str) -> None:
         """Say what became of an unknown effect: `done` or `failed`, after having looked."""
@@ -461,29 +461,8 @@ class Runtime:
         await people.report(recorder, effect, state, by=by)
         if recorder.state.ended is not None:
             await self.drive(run)  # nobody else will: a run that has ended is driven by nobody
-
-    def _agent(self, agent: Agent | str) -> Agent:
-        name = agent if isinstance(agent, str) else agent.name
-        if name not in self._agents and not isinstance(agent, str):
-            self._register(agent)
-        known = self._agents.get(name)
-        if known is None:
-            raise ConfigError(
-                f"the runtime does not know the agent `{name}`",
-                hint=f"it knows {', '.join(self._agents) or 'none'}: give it the agent itself, or agents=[...]",
-            )
-        return known
-
-    def _register(self, agent: Agent) -> None:
-        """Get to know an agent: its policy loads, and its tools have what they need, or it is refused."""
-        tools = agent.all_tools()
-        for tool in tools.values():
-            self._performer.check(tool)
-        for name in agent.models:
-            self.settings.model(name)
-        policy = self.settings.policy(agent)
-        self._release_of[agent.name] = agent.release()
-        self._agents[agent.name], self._tools[agent.name], self._policies[agent.name] = agent, tools, policy
+        else:
+            await wake(self.store, self.dispatcher, run)
 
 
 def _other_release(release: str) -> str:
@@ -491,10 +470,6 @@ def _other_release(release: str) -> str:
         f"it began with release {release[:12]} and waits for it: the agent's prompt, tools or models are others now;"
         " drive it with the release that began it"
     )
-
-
-def _abandoned(reason: str = "the process that owned this attached run is gone") -> driving.Ending:
-    return driving.Ending("abandoned", code="internal", reason=reason)
 
 
 class _Interrupted(Exception):

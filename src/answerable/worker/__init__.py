@@ -1,0 +1,1 @@
+"""A process that drives what it is handed."""
