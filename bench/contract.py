@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
-from bench.meter import Figures, Meter, Window
+from bench.database import Address, Database
+from bench.meter import Figures, Folder, Meter, Watched, Window
 from bench.offline import refuse_the_network
 
 MARK_STEPS = 50
@@ -29,6 +30,15 @@ class Order:
     warmup: int
     folder: Path
     marks: tuple[int, ...]
+    server: Address | None = None
+    """An empty database, for the subjects that work on a server."""
+
+    @property
+    def database(self) -> str:
+        """The connection string of the empty database."""
+        if self.server is None:
+            raise SystemExit("this subject needs a database: give --database and --postmaster")
+        return self.server.url
 
     @property
     def counted(self) -> Window:
@@ -39,6 +49,19 @@ class Order:
     def windows(self) -> tuple[Window, ...]:
         """Every stretch that is reported on."""
         return (self.counted, *(around(mark) for mark in self.marks))
+
+
+class Measured(Protocol):
+    """A stopwatch that has come to its end."""
+
+    @property
+    def steps(self) -> int:
+        """How many steps that count have begun."""
+        ...
+
+    def figures(self, window: Window) -> Figures:
+        """Return what a step in `window` cost."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +90,16 @@ def parser(description: str | None) -> ArgumentParser:
     arguments.add_argument(
         "--marks", type=_numbers, default=(), help="steps to look at closely, such as 50,5000"
     )
+    arguments.add_argument("--database", help="the connection string of an empty PostgreSQL database")
+    arguments.add_argument("--postmaster", type=int, help="the process that all of its server's descend from")
     return arguments
 
 
 def order(arguments: Namespace) -> Order:
     """Read the harness's part of the arguments and cut this process off from the network."""
     refuse_the_network()
-    read = Order(arguments.steps, arguments.warmup, arguments.dir, arguments.marks)
+    server = Address(arguments.database, arguments.postmaster) if arguments.database else None
+    read = Order(arguments.steps, arguments.warmup, arguments.dir, arguments.marks, server)
     if read.warmup < 1:
         raise SystemExit("a process's first step pays for set-up: warm up by at least one")
     for window in read.windows:
@@ -84,13 +110,18 @@ def order(arguments: Namespace) -> Order:
 
 def meter(asked: Order) -> Meter:
     """Return the stopwatch set to what was asked."""
-    return Meter(asked.folder, asked.windows)
+    return Meter(watched(asked), asked.windows)
+
+
+def watched(asked: Order) -> Watched:
+    """Return the place where the data of this order goes."""
+    return Folder(asked.folder) if asked.server is None else Database(asked.server)
 
 
 def answer(
     subject: str,
     asked: Order,
-    measured: Meter,
+    measured: Measured,
     *,
     options: Mapping[str, str | int],
     packages: Sequence[str],
@@ -102,13 +133,15 @@ def answer(
     if measured.steps != asked.steps:
         raise SystemExit(f"{measured.steps} steps were taken, {asked.steps} asked for")
     versions = {package: version(package) for package in packages}
+    if asked.server is None:
+        versions["sqlite"] = sqlite3.sqlite_version
     line = {
         "subject": subject,
         "steps": asked.steps,
         **_rounded(measured.figures(asked.counted)),
         "options": dict(options),
         "marks": {mark: _rounded(measured.figures(around(mark))) for mark in asked.marks},
-        "versions": {**versions, "sqlite": sqlite3.sqlite_version},
+        "versions": versions,
     }
     print(json.dumps(line), flush=True)
 
@@ -134,11 +167,14 @@ def parse(output: str) -> Answer:
         raise BadAnswer(msg) from error
 
 
+_MAY_BE_UNKNOWN = frozenset({"written_bytes_per_step", "server_cpu_us_per_step"})
+
+
 def _figures(line: Mapping[str, object]) -> Figures:
     numbers: dict[str, float | None] = {}
     for field in fields(Figures):
-        number = line[field.name]
-        if number is None and field.name == "written_bytes_per_step":
+        number = line.get(field.name) if field.name in _MAY_BE_UNKNOWN else line[field.name]
+        if number is None and field.name in _MAY_BE_UNKNOWN:
             numbers[field.name] = None
         elif isinstance(number, int | float) and not isinstance(number, bool) and number >= 0:
             numbers[field.name] = float(number)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from typing import Protocol
 
 from bench.stored import stored_bytes
 
@@ -49,7 +50,46 @@ class Figures:
     bytes_per_step: float
     """Growth of what is kept on disk."""
     written_bytes_per_step: float | None
-    """Bytes handed to the kernel by write calls; none where the system does not count them."""
+    """Bytes handed to the kernel by write calls; none where the system does not count them. On a
+    database server, the bytes of its log."""
+    server_cpu_us_per_step: float | None = None
+    """User and system time of the database server's processes; none where there is no server."""
+
+    @property
+    def all_cpu_us_per_step(self) -> float:
+        """What a step costs the machine, on whichever side of a connection."""
+        return self.cpu_us_per_step + (self.server_cpu_us_per_step or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What somebody else holds: the disk, and a server's clock before and after looking at it."""
+
+    stored: int
+    written: int | None
+    server_cpu_until_ns: int | None = None
+    server_cpu_from_ns: int | None = None
+
+
+class Watched(Protocol):
+    """Where a subject's data is."""
+
+    def look(self) -> Look:
+        """Read its counters."""
+        ...
+
+
+class Folder:
+    """Data in files that this process writes."""
+
+    def __init__(self, path: Path) -> None:
+        """Count what is in `path`."""
+        self._path = path
+
+    def look(self) -> Look:
+        """Read what this process has written, and what is kept."""
+        written = _written_bytes()
+        return Look(stored_bytes(self._path), written)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +100,16 @@ class _Reading:
     """
 
     cpu_until_ns: int
-    stored: int
-    written: int | None
+    seen: Look
     cpu_from_ns: int
 
 
 class Meter:
     """Measures one run of steps. Only one thread may use it at a time."""
 
-    def __init__(self, folder: Path, windows: Iterable[Window]) -> None:
-        """Read the counters in `folder` at the edges of `windows` and nowhere else."""
-        self._folder = folder
+    def __init__(self, watched: Watched, windows: Iterable[Window]) -> None:
+        """Read the counters of `watched` at the edges of `windows` and nowhere else."""
+        self._watched = watched
         self._edges = frozenset(edge for w in windows for edge in (w.first, w.last + 1))
         self._counting = False
         self._began: list[int] = []
@@ -113,35 +152,57 @@ class Meter:
         if len(laps_ns) != window.steps:
             msg = f"steps {window.first} to {window.last} were asked for; some were never run"
             raise ValueError(msg)
-        begin, end = self._readings[window.first], self._readings[window.last + 1]
-        written = (
-            None
-            if begin.written is None or end.written is None
-            else (end.written - begin.written) / window.steps
-        )
-        return Figures(
-            wall_us_per_step=sum(laps_ns) / window.steps / 1000,
-            wall_us_median_step=median(laps_ns) / 1000,
-            cpu_us_per_step=self._cpu_ns(window) / window.steps / 1000,
-            bytes_per_step=(end.stored - begin.stored) / window.steps,
-            written_bytes_per_step=written,
-        )
-
-    def _cpu_ns(self, window: Window) -> int:
-        """Add up the stretches between readings, so that no reading is charged to the subject."""
         edges = sorted(e for e in self._readings if window.first <= e <= window.last + 1)
-        return sum(
-            self._readings[later].cpu_until_ns - self._readings[earlier].cpu_from_ns
-            for earlier, later in pairwise(edges)
+        readings = [self._readings[edge] for edge in edges]
+        begin, end = self._readings[window.first].seen, self._readings[window.last + 1].seen
+        return figures(
+            window.steps,
+            wall_ns=sum(laps_ns),
+            median_ns=median(laps_ns),
+            cpu_ns=sum(later.cpu_until_ns - before.cpu_from_ns for before, later in pairwise(readings)),
+            server_cpu_ns=_server_cpu_ns([reading.seen for reading in readings]),
+            begin=begin,
+            end=end,
         )
 
     def _look_if_edge(self, step: int) -> None:
         if not self._counting or step not in self._edges:
             return
         cpu_until_ns = time.process_time_ns()
-        written = _written_bytes()
-        stored = stored_bytes(self._folder)
-        self._readings[step] = _Reading(cpu_until_ns, stored, written, time.process_time_ns())
+        seen = self._watched.look()
+        self._readings[step] = _Reading(cpu_until_ns, seen, time.process_time_ns())
+
+
+def figures(
+    steps: int,
+    *,
+    wall_ns: float,
+    median_ns: float,
+    cpu_ns: float,
+    server_cpu_ns: float | None,
+    begin: Look,
+    end: Look,
+) -> Figures:
+    """Share what so many steps cost among them."""
+    written = None if begin.written is None or end.written is None else end.written - begin.written
+    return Figures(
+        wall_us_per_step=wall_ns / steps / 1000,
+        wall_us_median_step=median_ns / 1000,
+        cpu_us_per_step=cpu_ns / steps / 1000,
+        bytes_per_step=(end.stored - begin.stored) / steps,
+        written_bytes_per_step=None if written is None else written / steps,
+        server_cpu_us_per_step=None if server_cpu_ns is None else server_cpu_ns / steps / 1000,
+    )
+
+
+def _server_cpu_ns(seen: Iterable[Look]) -> int | None:
+    """Add up the stretches between looks, so that no look is charged to the subject."""
+    total: int | None = None
+    for before, later in pairwise(seen):
+        if before.server_cpu_from_ns is None or later.server_cpu_until_ns is None:
+            return None
+        total = (total or 0) + later.server_cpu_until_ns - before.server_cpu_from_ns
+    return total
 
 
 def _written_bytes() -> int | None:

@@ -21,6 +21,8 @@ class Comparison:
     rounds: Rounds
     tables: Sequence[Table]
     syncs: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
+    server: str = ""
+    """The database server and its settings, where there is one."""
 
 
 def publish(compared: Comparison, *, command: str, machine: Machine, folder: Path) -> Path:
@@ -29,12 +31,16 @@ def publish(compared: Comparison, *, command: str, machine: Machine, folder: Pat
     versions = measured_versions(compared.rounds)
     said = ", ".join(f"{package} {version}" for package, version in versions.items())
     print(f"`{command}`, {now.date()}, {len(compared.rounds)} rounds, median (least to greatest).  ")
-    print(f"{machine}.  \n{said}.\n")
+    print(f"{machine}.  ")
+    if compared.server:
+        print(f"{compared.server}.  ")
+    print(f"{said}.\n")
     print("\n".join(table.markdown() for table in compared.tables))
     kept = {
         "command": command,
         "date": now.isoformat(timespec="seconds"),
         "machine": asdict(machine),
+        "server": compared.server,
         "versions": versions,
         "rounds": [
             {label: asdict(answer) for label, answer in answers.items()} for answers in compared.rounds

@@ -54,19 +54,58 @@ def cost_of_a_step(rounds: Rounds, syncs: Mapping[str, float | None]) -> Table:
     return Table("One step", columns, rows)
 
 
+def cost_on_a_server(rounds: Rounds, syncs: Mapping[str, float | None]) -> Table:
+    """Return what one step of every subject cost, with what it cost the database server."""
+    rows = tuple(
+        (
+            label,
+            show(spread(_all(figures, "wall_us_per_step"))),
+            show(spread(_all(figures, "cpu_us_per_step"))),
+            _server_cpu(figures),
+            show(spread(_all(figures, "bytes_per_step"))),
+            _written(figures),
+            _syncs(syncs.get(label)),
+        )
+        for label, figures in _by_label(rounds)
+    )
+    columns = ("subject", "wall µs", "CPU µs", "server CPU µs", "bytes kept", "log bytes", "syncs")
+    return Table("One step", columns, rows)
+
+
+def throughput(rounds: Rounds, steps_a_run: int) -> Table:
+    """Return how fast a queue of runs was emptied."""
+    rows = tuple(
+        (
+            label,
+            show(spread([1e6 / wall / steps_a_run for wall in _all(figures, "wall_us_per_step")])),
+            show(spread([1e6 / wall for wall in _all(figures, "wall_us_per_step")])),
+            show(spread(_all(figures, "cpu_us_per_step"))),
+            _server_cpu(figures),
+        )
+        for label, figures in _by_label(rounds)
+    )
+    columns = ("subject", "runs/s", "steps/s", "CPU µs a step", "server CPU µs a step")
+    return Table("Throughput", columns, rows)
+
+
 def ratios_to(base: str, rounds: Rounds) -> Table:
-    """Return every subject divided by `base`, round by round; below 1 is cheaper than `base`."""
+    """Return every subject divided by `base`, round by round; below 1 is cheaper than `base`.
+
+    Where there is a server, its CPU is added to the client's: who leaves the work to it has not saved it.
+    """
+    has_server = any(one.server_cpu_us_per_step is not None for _, all_ in _by_label(rounds) for one in all_)
     rows = tuple(
         (
             label,
             show(_against(base, label, "wall_us_per_step", rounds), digits=2),
-            show(_against(base, label, "cpu_us_per_step", rounds), digits=2),
+            show(_against(base, label, "all_cpu_us_per_step", rounds), digits=2),
             show(_against(base, label, "bytes_per_step", rounds), digits=2),
         )
         for label in rounds[0]
         if label != base
     )
-    return Table(f"Divided by {base}", ("subject", "wall", "CPU", "bytes kept"), rows)
+    columns = ("subject", "wall", "CPU with server" if has_server else "CPU", "bytes kept")
+    return Table(f"Divided by {base}", columns, rows)
 
 
 def growth(rounds: Rounds) -> Table:
@@ -95,6 +134,15 @@ def _against(base: str, label: str, figure: str, rounds: Rounds) -> Spread:
         _all([answer[label].figures for answer in rounds], figure),
         _all([answer[base].figures for answer in rounds], figure),
     )
+
+
+def _by_label(rounds: Rounds) -> list[tuple[str, list[Figures]]]:
+    return [(label, [answers[label].figures for answers in rounds]) for label in rounds[0]]
+
+
+def _server_cpu(figures: Sequence[Figures]) -> str:
+    known = [one.server_cpu_us_per_step for one in figures if one.server_cpu_us_per_step is not None]
+    return show(spread(known)) if len(known) == len(figures) else _NOT_MEASURED
 
 
 def _all(figures: Sequence[Figures], name: str) -> list[float]:

@@ -1,8 +1,9 @@
 """Counts how often a subject makes the disk wait, which no stopwatch shows.
 
-Time differs from disk to disk; the number of syncs per step does not. They are counted by a system
-call tracer in a run of their own, because tracing slows a process down. A short run is taken from
-a longer one, so that setting up and closing cancel out.
+Time differs from disk to disk; the number of syncs per step does not. They are counted in runs of
+their own: by a system call tracer, because tracing slows a process down, and of a database server
+by the server itself, whose processes report when they end. A short run is taken from a longer one,
+so that setting up and closing cancel out.
 """
 
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from bench.lineup import Subject
 from bench.rounds import Length, run
+from bench.server import Server
 
 _CALLS = "fsync,fdatasync,msync,sync_file_range"
 _SHORT = Length(steps=20, warmup=1)
@@ -27,6 +29,20 @@ def syncs_per_step(subject: Subject, *, scratch: Path) -> float | None:
         return None
     short, long = (_syncs(tracer, subject, length, scratch) for length in (_SHORT, _LONG))
     return (long - short) / (_LONG.steps - _SHORT.steps)
+
+
+def server_syncs_per_step(subject: Subject, server: Server, *, scratch: Path) -> float:
+    """Return the syncs of the server's log for one step. Steps that share a commit need longer runs."""
+    factor = subject.at_once // _SHORT.steps + 1
+    short, long = (
+        Length(length.steps * factor, length.warmup * subject.at_once) for length in (_SHORT, _LONG)
+    )
+    counted: list[int] = []
+    for length in (short, long):
+        before = server.syncs()
+        run(subject, length, scratch=scratch, place=server.empty_database)
+        counted.append(server.syncs() - before)
+    return (counted[1] - counted[0]) / (long.steps - short.steps)
 
 
 def _may_trace(tracer: str) -> bool:

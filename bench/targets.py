@@ -57,6 +57,28 @@ SCALE = (
 )
 """CPU of a call, calls a second (1,500 are 667 µs each), and what more rules cost."""
 
+POSTGRES = (
+    *(
+        Target(subject, WALL, limit if against == lineup.POSTGRES_DBOS else None, against)
+        for subject, limit in (
+            (lineup.POSTGRES_READ, 0.4),
+            (lineup.POSTGRES_KEYED, 0.4),
+            (lineup.POSTGRES_TWO_COMMITS, 0.6),
+        )
+        for against in (lineup.POSTGRES_DBOS, lineup.POSTGRES_LANGGRAPH, lineup.POSTGRES_ABSURD)
+    ),
+    *(
+        Target(lineup.driven_by(lineup.OURS, workers), WALL, None, lineup.driven_by(peer, workers))
+        for workers in lineup.WORKERS
+        for peer in (lineup.DBOS_QUEUE, lineup.ABSURD_QUEUE)
+    ),
+    *(
+        Target(lineup.driven_by(who, 2), WALL, None, lineup.driven_by(who, 1))
+        for who in (lineup.OURS, lineup.DBOS_QUEUE, lineup.ABSURD_QUEUE)
+    ),
+)
+"""A governed call on PostgreSQL beside an unguarded step of others, and what a second process brings."""
+
 GROWTH_MAX = 1.1
 """A late step against an early one, in time and in bytes."""
 

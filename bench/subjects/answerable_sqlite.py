@@ -1,107 +1,14 @@
-"""A governed call of ours: an attached run whose calls pass every gate and are written to the journal.
+"""A governed call of ours on SQLite, the default journal; see `bench.loops.governed` for what is measured."""
 
-One step is one `await run.call(...)`: schema, policy, repeats, budget, and for a write also its claim and
-its intent; then the tool; then its outcome, all of it as entries of a chain with their content beside them.
-
-`--mode keyed` is a write whose vendor takes our key: its intent waits for the disk before it is sent, and
-its outcome rides with the next commit, since a crash would only mean sending it again under the same key.
-`two_commits` is a write that can neither be repeated nor asked for: intent and outcome both wait. `read`
-waits for neither, and what was read is written at most 10 ms later. In every mode the clock stops when
-the runs have ended durably.
-
-`--durability` is the journal's: `full`, `group` (runs share a commit) or `relaxed` (no power loss).
-`--runs` so many runs at once take the steps in turn; the figures are then of throughput.
-`--scope any` takes the tool out of the heads of all rules but the measured tool's own.
-"""
-
-import asyncio
-from random import Random
-from typing import cast, get_args
-
-from answerable import Runtime, open_runtime
-from answerable.journal.store import Durability
-from answerable.models.port import Message, ModelReply, ToolOffer
-from answerable.models.scripted import ScriptedModel
 from bench import contract
-from bench.contract import Order
-from bench.desk import AGENT, CUSTOMER, MEASURED, Case, Mode, Scope, make_agent, proposal
-from bench.meter import Meter
-
-PACKAGES = ("answerable", "cedarpy", "pydantic")
-
-
-def say_nothing(messages: tuple[Message, ...], tools: tuple[ToolOffer, ...], generator: Random) -> ModelReply:
-    """Stand in for the model that an agent must name; nobody asks it anything here."""
-    raise NotImplementedError(messages, tools, generator)
-
-
-async def drive(runtime: Runtime, meter: Meter, mode: Mode, runs: int, steps: range, *, counts: bool) -> None:
-    """Take the steps in so many runs at once; the clock starts when all of them have begun."""
-    tool = MEASURED[mode]
-    begun, go = 0, asyncio.Event()
-
-    async def one(first: int) -> None:
-        nonlocal begun
-        async with runtime.start(AGENT, Case(customer=CUSTOMER)) as run:
-            begun += 1
-            if begun == runs:
-                if counts:
-                    meter.start()
-                go.set()
-            await go.wait()
-            for number in steps[first::runs]:
-                meter.tick()
-                await run.call(tool, **proposal(number))
-
-    async with asyncio.TaskGroup() as group:
-        for first in range(runs):
-            group.create_task(one(first))
-    if counts:
-        meter.finish()
-
-
-async def run(
-    asked: Order, meter: Meter, *, mode: Mode, durability: Durability, runs: int, policies: int, scope: Scope
-) -> None:
-    """Get warm, then take the steps that count."""
-    async with open_runtime(
-        f"sqlite:///{asked.folder / 'journal.db'}",
-        agents=[make_agent(mode, policies, scope)],
-        models={"scripted:bench": ScriptedModel("bench", say_nothing)},
-        durability=durability,
-    ) as runtime:
-        warm = range(asked.warmup)
-        await drive(runtime, meter, mode, min(runs, asked.warmup), warm, counts=False)
-        await drive(runtime, meter, mode, runs, range(asked.warmup, asked.warmup + asked.steps), counts=True)
+from bench.loops import governed
 
 
 def main() -> None:
     """Measure one run, or several at once."""
-    parser = contract.parser(__doc__)
-    parser.add_argument("--mode", choices=get_args(Mode), default="keyed")
-    parser.add_argument("--durability", choices=get_args(Durability), default="full")
-    parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--policies", type=int, default=50)
-    parser.add_argument("--scope", choices=get_args(Scope), default="action")
-    arguments = parser.parse_args()
+    arguments = governed.parser().parse_args()
     asked = contract.order(arguments)
-    if not 1 <= arguments.runs <= asked.steps:
-        raise SystemExit("at least one run, and at least one step for each")
-    meter = contract.meter(asked)
-    asyncio.run(
-        run(
-            asked,
-            meter,
-            mode=cast("Mode", arguments.mode),
-            durability=cast("Durability", arguments.durability),
-            runs=arguments.runs,
-            policies=arguments.policies,
-            scope=cast("Scope", arguments.scope),
-        )
-    )
-    names = ("mode", "durability", "runs", "policies", "scope")
-    options = {name: getattr(arguments, name) for name in names}
-    contract.answer("answerable_sqlite", asked, meter, options=options, packages=PACKAGES)
+    governed.measure("answerable_sqlite", asked, arguments, f"sqlite:///{asked.folder / 'journal.db'}")
 
 
 if __name__ == "__main__":

@@ -1,117 +1,20 @@
-"""LangGraph with its SQLite checkpointer: one node in a loop, one checkpoint a step.
+"""LangGraph with its SQLite checkpointer; see `bench.loops.langgraph` for what is measured."""
 
-Nothing is governed: no schema, policy, budget or audit entry. It is what the framework does to
-make a step durable, in the shape that its documentation teaches.
-
-`--durability sync` waits for a step's checkpoint before the next step begins, which is what
-"durable step" means elsewhere in this comparison. `async` is the framework's default: the graph
-runs ahead and its checkpoints follow; the clock stops when the last of them is written.
-
-`--state results` keeps the last result only. `--state messages` keeps the conversation in the
-state, as chat agents do: every checkpoint then holds every message so far.
-"""
-
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
-# The framework leaves parts of its own signatures untyped.
-
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypedDict, cast
-
-from langchain_core.messages import AIMessage
 from langgraph.checkpoint.sqlite import SqliteSaver
-from langgraph.graph import END, START, MessagesState, StateGraph
 
 from bench import contract
-from bench.contract import Order
-from bench.meter import Meter
-from bench.payload import one_kilobyte
-
-if TYPE_CHECKING:
-    from langchain_core.runnables import RunnableConfig
-    from langgraph.types import Durability
-
-PACKAGES = ("langgraph", "langgraph-checkpoint", "langgraph-checkpoint-sqlite")
-
-
-class Results(TypedDict):
-    """A state that stays small: how far we are, and the last step's result."""
-
-    step: int
-    result: dict[str, int | str]
-
-
-class Conversation(MessagesState):
-    """A state that grows: how far we are, and all that was said."""
-
-    step: int
-
-
-def keep_result(state: Results) -> Results:
-    """Return one kilobyte that replaces the last one."""
-    return {"step": state["step"] + 1, "result": one_kilobyte(state["step"])}
-
-
-def say_message(state: Conversation) -> dict[str, object]:
-    """Return one kilobyte that is appended to the conversation."""
-    text = str(one_kilobyte(state["step"])["note"])
-    return {"step": state["step"] + 1, "messages": [AIMessage(text)]}
-
-
-def run(asked: Order, meter: Meter, *, durability: str, state: str) -> None:
-    """Drive the loop to its end twice: on a thread to get warm, and on one that counts.
-
-    An invocation returns when its checkpoints are written, so none that the warm-up left behind is
-    charged to the steps that count.
-    """
-    schema, work = _SHAPES[state]
-    stop = 0
-
-    def step(state: Any) -> Any:
-        meter.tick()
-        return work(state)
-
-    def onward(state: Any) -> str:
-        return "step" if state["step"] < stop else END
-
-    graph = StateGraph(schema)
-    graph.add_node("step", step)
-    graph.add_edge(START, "step")
-    graph.add_conditional_edges("step", onward, ["step", END])
-    with SqliteSaver.from_conn_string(str(asked.folder / "checkpoints.db")) as checkpointer:
-        loop = graph.compile(checkpointer=checkpointer)
-
-        def drive(thread: str, steps: int) -> None:
-            nonlocal stop
-            stop = steps
-            config: RunnableConfig = {
-                "configurable": {"thread_id": thread},
-                "recursion_limit": steps + 1,
-            }
-            loop.invoke({"step": 0}, config, durability=cast("Durability", durability))
-
-        drive("warm-up", asked.warmup)
-        meter.start()
-        drive("counted", asked.steps)
-        meter.finish()
-
-
-_SHAPES: dict[str, tuple[type[Any], Callable[[Any], Any]]] = {
-    "results": (Results, keep_result),
-    "messages": (Conversation, say_message),
-}
+from bench.loops import langgraph
 
 
 def main() -> None:
     """Measure one run."""
-    parser = contract.parser(__doc__)
-    parser.add_argument("--durability", choices=("sync", "async"), default="sync")
-    parser.add_argument("--state", choices=tuple(_SHAPES), default="results")
-    arguments = parser.parse_args()
+    arguments = langgraph.parser().parse_args()
     asked = contract.order(arguments)
     meter = contract.meter(asked)
-    options = {"durability": arguments.durability, "state": arguments.state}
-    run(asked, meter, **options)
-    contract.answer("langgraph_sqlite", asked, meter, options=options, packages=PACKAGES)
+    with SqliteSaver.from_conn_string(str(asked.folder / "checkpoints.db")) as saver:
+        langgraph.measure(
+            "langgraph_sqlite", asked, meter, arguments, saver, packages=("langgraph-checkpoint-sqlite",)
+        )
 
 
 if __name__ == "__main__":

@@ -2,16 +2,21 @@
 
 import socket
 import sqlite3
-from contextlib import closing
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from bench import stored
-from bench.lineup import GROWTH, SCALE, STEPS, Subject
+from bench.database import descendants, process_cpu_ns
+from bench.lineup import GROWTH, POSTGRES, SCALE, STEPS, THROUGHPUT, Subject
 from bench.machine import file_system
 from bench.offline import environment, is_local
-from bench.rounds import Length, SubjectFailed, interleave, run
+from bench.rounds import Length, SubjectFailed, interleave, run, usual
 
 
 def test_the_environment_is_built_not_inherited(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -75,6 +80,52 @@ def test_rounds_interleave_and_leave_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_is_lent_for_one_child_and_taken_back(tmp_path: Path) -> None:
+    """What is lent comes as options, in every round anew."""
+    lent: list[str] = []
+
+    @contextmanager
+    def place() -> Generator[tuple[str, ...]]:
+        lent.append("taken")
+        yield ("--marks", "25")
+        lent.append("given back")
+
+    subject = Subject("a", "disk_floor")
+    (answers,) = interleave((subject,), 1, usual(50, 1), scratch=tmp_path, said=str, place=place)
+
+    assert list(answers["a"].marks) == [25]
+    assert lent == ["taken", "given back"]
+
+
+def test_a_subject_may_bring_its_own_length() -> None:
+    """Steps that share a commit need more of them."""
+    length = usual(300, 200)
+
+    assert Length(300, 200) == length(Subject("a", "a"))
+    assert Length(3200, 640) == length(Subject("b", "b", steps=3200, warmup=640))
+
+
+def test_a_server_is_all_that_descends_from_its_first_process() -> None:
+    """Neighbours are left out, also where they have the same parent."""
+    parents = {1: 0, 7: 1, 8: 7, 9: 8, 10: 1, 11: 10}
+
+    assert descendants(7, parents) == {7, 8, 9}
+    assert descendants(12, parents) == set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another process's clock can be read on Linux only")
+def test_the_clock_of_another_process_can_be_read() -> None:
+    """One that is gone has worked no more."""
+    child = subprocess.Popen([sys.executable, "-c", "sum(range(10**6)); input()"], stdin=subprocess.PIPE)
+    deadline = time.monotonic() + 30
+    while not process_cpu_ns(child.pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    assert process_cpu_ns(child.pid) > 0
+    child.communicate(b"\n")
+    assert process_cpu_ns(child.pid) == 0
+
+
 def test_a_child_that_fails_voids_the_run(tmp_path: Path) -> None:
     """A gap in the rounds is not papered over."""
     with pytest.raises(SubjectFailed, match="no_such_module"):
@@ -83,8 +134,8 @@ def test_a_child_that_fails_voids_the_run(tmp_path: Path) -> None:
 
 def test_every_subject_is_there_and_named_once() -> None:
     """A label is the key of a round; two alike would overwrite each other."""
-    for lineup in (STEPS, GROWTH, SCALE):
+    for lineup in (STEPS, GROWTH, SCALE, (*POSTGRES, *THROUGHPUT)):
         assert len(lineup) == len({subject.label for subject in lineup})
-    for subject in (*STEPS, *GROWTH, *SCALE):
+    for subject in (*STEPS, *GROWTH, *SCALE, *POSTGRES, *THROUGHPUT):
         module = subject.module.rpartition(".")[2]
         assert (Path(__file__).parent.parent / "subjects" / f"{module}.py").is_file()

@@ -1,14 +1,15 @@
 """The arithmetic between raw readings and published figures."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from bench import meter
 from bench.contract import BadAnswer, around, parse
-from bench.meter import Meter, Window
+from bench.meter import Folder, Look, Meter, Window
 from bench.payload import BYTES, one_kilobyte
-from bench.report import Table
+from bench.report import Table, cost_on_a_server, ratios_to, throughput
 from bench.summary import Spread, ratio, spread
 from bench.syncs import count
 
@@ -64,11 +65,11 @@ def test_spread_keeps_the_extremes() -> None:
     assert Spread(2, 1, 9) == spread([9, 1, 2])
 
 
-def test_looking_is_charged_to_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_looking_is_charged_to_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Time spent on reading the counters inside a window is taken out of its figures."""
     fake = FakeCounters(monkeypatch)
     whole, early = Window(1, 4), Window(2, 3)
-    stopwatch = Meter(tmp_path, (whole, early))  # pyright: ignore[reportArgumentType]
+    stopwatch = Meter(Folder(tmp_path), (whole, early))
 
     stopwatch.tick()
     fake.work(9_000_000, 77)  # the warm-up
@@ -87,9 +88,47 @@ def test_looking_is_charged_to_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert stopwatch.figures(early).written_bytes_per_step == 200
 
 
-def test_a_window_that_was_never_reached_has_no_figures(tmp_path: object) -> None:
+class FakeServer:
+    """A server whose clock moves while it is looked at, which nobody may pay."""
+
+    def __init__(self) -> None:
+        """Begin with a server that has worked before."""
+        self.cpu_ns = 1_000_000
+
+    def look(self) -> Look:
+        """Take a millisecond of the server's time."""
+        until = self.cpu_ns
+        self.cpu_ns += 1_000_000
+        return Look(0, 0, until, self.cpu_ns)
+
+
+def test_looking_at_a_server_is_charged_to_nobody() -> None:
+    """Its clock is read before and after."""
+    server, whole = FakeServer(), Window(1, 2)
+    stopwatch = Meter(server, (whole, Window(2, 2)))
+
+    stopwatch.start()
+    for _ in range(2):
+        stopwatch.tick()
+        server.cpu_ns += 30_000
+    stopwatch.finish()
+
+    assert stopwatch.figures(whole).server_cpu_us_per_step == 30
+
+
+def test_without_a_server_there_is_no_server_to_charge(tmp_path: Path) -> None:
+    """A hole is said to be one."""
+    stopwatch = Meter(Folder(tmp_path), (Window(1, 1),))
+    stopwatch.start()
+    stopwatch.tick()
+    stopwatch.finish()
+
+    assert stopwatch.figures(Window(1, 1)).server_cpu_us_per_step is None
+
+
+def test_a_window_that_was_never_reached_has_no_figures(tmp_path: Path) -> None:
     """Fewer steps than were asked for is an error, not a shorter average."""
-    stopwatch = Meter(tmp_path, ())  # pyright: ignore[reportArgumentType]
+    stopwatch = Meter(Folder(tmp_path), ())
     stopwatch.start()
     stopwatch.tick()
     stopwatch.finish()
@@ -111,6 +150,7 @@ def test_the_last_line_of_output_is_the_answer() -> None:
     assert answer.subject == "one"
     assert answer.figures.wall_us_median_step == 9.0
     assert answer.figures.written_bytes_per_step is None
+    assert answer.figures.server_cpu_us_per_step is None
 
 
 @pytest.mark.parametrize("bad", [None, "12", True, -1, float("nan")])
@@ -140,8 +180,35 @@ def test_every_result_is_one_kilobyte(step: int) -> None:
     assert len(json.dumps(one_kilobyte(step))) == BYTES
 
 
+def test_a_queue_is_told_in_runs_a_second() -> None:
+    """A thousand steps a second are a hundred runs of ten."""
+    answer = parse(json.dumps({**LINE, "wall_us_per_step": 1000, "server_cpu_us_per_step": 7}))
+
+    assert throughput([{"one": answer}], steps_a_run=10).rows == (("one", "100", "1,000", "5", "7"),)
+
+
+def test_a_server_that_was_not_seen_is_not_free() -> None:
+    """A round without the server's CPU leaves the column open."""
+    seen = parse(json.dumps({**LINE, "server_cpu_us_per_step": 7}))
+
+    (row,) = cost_on_a_server([{"one": seen}, {"one": parse(json.dumps(LINE))}], {}).rows
+
+    assert row[3] == "not measured"
+
+
 def test_a_table_becomes_markdown() -> None:
     """Numbers are aligned to the right, the subject to the left."""
     table = Table("T", ("subject", "wall"), (("a", "1"),))
 
     assert table.markdown() == "### T\n\n| subject | wall |\n| --- | ---: |\n| a | 1 |\n"
+
+
+def test_work_that_is_left_to_the_server_is_not_saved() -> None:
+    """The ratio of CPU is of both sides together."""
+    ours = parse(json.dumps({**LINE, "server_cpu_us_per_step": 15}))
+    theirs = parse(json.dumps({**LINE, "cpu_us_per_step": 38, "server_cpu_us_per_step": 2}))
+
+    table = ratios_to("theirs", [{"ours": ours, "theirs": theirs}])
+
+    assert table.columns[2] == "CPU with server"
+    assert table.rows == (("ours", "1.00", "0.50", "1.00"),)

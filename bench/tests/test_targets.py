@@ -41,6 +41,21 @@ def test_only_what_ran_is_judged() -> None:
     assert row[2:] == ("0.50", "0.60", "met")
 
 
+def test_on_postgres_one_peer_sets_the_target() -> None:
+    """The others are printed for whoever asks."""
+    rounds = [
+        {
+            lineup.POSTGRES_KEYED: answer(5),
+            lineup.POSTGRES_DBOS: answer(10),
+            lineup.POSTGRES_ABSURD: answer(4),
+        }
+    ]
+
+    rows = targets.against_targets(targets.POSTGRES, rounds).rows
+
+    assert [row[2:] for row in rows] == [("0.50", "0.40", "missed"), ("1.25", "none", "no target")]
+
+
 def test_growth_is_judged_in_time_and_bytes() -> None:
     """Twelve against ten is more than a tenth."""
     table = targets.growth_against_target([{lineup.KEYED: answer(1)}])
