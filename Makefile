@@ -48,19 +48,20 @@ coverage: $(VENV)/.installed  ## line and branch coverage of kernel and gates: a
 $(BENCH)/.installed: pyproject.toml
 	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
 	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --group bench -e .
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --group bench -e ".[postgres]"
 	@touch $@
 
 bench: $(BENCH)/.installed  ## our figures beside the peers', interleaved in one run
 	@$(BENCH)/bin/python -m bench.harness steps
 	@$(BENCH)/bin/python -m bench.harness growth
 	@$(BENCH)/bin/python -m bench.harness scale
+	@$(BENCH)/bin/python -m bench.harness postgres
 
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade --quiet
 
 lock:  ## pin every dependency with its hashes, and no index address
 	@$(BIN)/$(LOCK) --output-file requirements.lock
-	@$(BIN)/$(LOCK) --group dev --extra models --extra postgres --constraint requirements.lock --output-file requirements-dev.lock
+	@$(BIN)/$(LOCK) --group dev --extra models --extra postgres --extra server --constraint requirements.lock --output-file requirements-dev.lock
 
 clean:  ## remove what was made, but no journal
 	rm -rf $(VENV) $(BENCH) .pytest_cache .ruff_cache .hypothesis .coverage dist build

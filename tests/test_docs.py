@@ -40,7 +40,7 @@ PYTHONPATH={source} exec {python} -m answerable "$@"
 """
 TERMS = """run step attempt tool effect principal policy rule decision gate permit approval budget claim outcome
     journal entry event head fold replay recover fork waiting halted escalation compensation stream inbox payload
-    subject release autonomy fact total packet intent approver"""
+    subject release autonomy fact total packet intent approver worker lease dispatcher reconciler drain due door intake tick"""
 PHRASES = (
     "tool call",
     "effect class",
@@ -55,6 +55,7 @@ PHRASES = (
     "done check",
     "outcome cost",
     "in doubt",
+    "back-pressure",
 )
 
 
@@ -248,12 +249,12 @@ def test_every_verb_is_documented(verb: str) -> None:
 
 def test_every_setting_of_a_project_is_documented() -> None:
     """Each table and key of `answerable.toml` is in the reference."""
-    from answerable import project
+    from answerable import settings
 
     page = (DOCS / "reference" / "project.md").read_text("utf-8")
     keys = {
         name
-        for table in vars(project).values()
+        for table in vars(settings).values()
         if isinstance(table, type) and table.__name__.endswith("Table")
         for name in table.model_fields
     }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         CallRefused,
         ConfigError,
         EffectUnknown,
+        IntakeFull,
         ModelFailed,
         NotDone,
         ToolFailed,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from answerable.kernel.decision import Decision, Verdict
     from answerable.kernel.ids import EffectKey
     from answerable.kernel.secret import Secret
+    from answerable.kernel.throttle import Breaker, Rate
     from answerable.kernel.tool import Impact, Retry, Text, Total, UpTo
     from answerable.project import open_runtime
     from answerable.tools.declare import Arguments, Tool, fact, tool
@@ -44,6 +46,7 @@ _HOMES = {
         "CallRefused",
         "ConfigError",
         "EffectUnknown",
+        "IntakeFull",
         "ModelFailed",
         "NotDone",
         "ToolFailed",
@@ -52,6 +55,7 @@ _HOMES = {
     "answerable.kernel.decision": ("Decision", "Verdict"),
     "answerable.kernel.ids": ("EffectKey",),
     "answerable.kernel.secret": ("Secret",),
+    "answerable.kernel.throttle": ("Breaker", "Rate"),
     "answerable.kernel.tool": ("Impact", "Retry", "Text", "Total", "UpTo"),
     "answerable.tools.declare": ("Arguments", "Tool", "fact", "tool"),
 }
@@ -63,6 +67,7 @@ __all__ = [
     "AnswerableError",
     "Approver",
     "Arguments",
+    "Breaker",
     "Budget",
     "CallRefused",
     "Check",
@@ -72,10 +77,12 @@ __all__ = [
     "EffectKey",
     "EffectUnknown",
     "Impact",
+    "IntakeFull",
     "ModelFailed",
     "NotDone",
     "NotifySettings",
     "Outcome",
+    "Rate",
     "Retry",
     "Run",
     "Runtime",

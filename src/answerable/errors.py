@@ -11,7 +11,9 @@
     │   ├── JournalBusy        another process holds the database for too long
     │   ├── JournalUnreadable  not a journal, truncated, or of another version
     │   ├── JournalBehindHead  older than a head that was exported from it
+    │   ├── JournalMoved       it goes on in another store; here it can only be read
     │   └── JournalFull        no room to write
+    ├── IntakeFull             too many runs of the agent are open; nothing was accepted
     ├── GuardRefused           a guard inside the intent's transaction said no
     │   ├── ClaimHeld          the same effect may already be happening
     │   ├── BudgetExceeded     the reservation does not fit
@@ -91,8 +93,16 @@ class JournalBehindHead(JournalError):
     """The journal is older than a head that was exported from it."""
 
 
+class JournalMoved(JournalError):
+    """The journal goes on in another store: here it can only be read; nothing was written."""
+
+
 class JournalFull(JournalError):
     """There is no room to write; nothing was written."""
+
+
+class IntakeFull(AnswerableError):
+    """As many runs of the agent are open as `max_open` allows; nothing was accepted. Come back later."""
 
 
 class GuardRefused(AnswerableError):
@@ -129,7 +139,10 @@ class EffectUnknown(AnswerableError):
     """The effect may have happened. It is never sent again unless its write mode makes that safe."""
 
 
-FailureClass = Literal["timeout", "rate_limited", "schema", "permission", "upstream", "not_found"]
+FailureClass = Literal[
+    "timeout", "rate_limited", "circuit_open", "schema", "permission", "upstream", "not_found"
+]
+"""What kind of failure it was. Nobody but the engine says `circuit_open`: the tool's breaker let nothing through."""
 
 
 class ToolFailed(AnswerableError):

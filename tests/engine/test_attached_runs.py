@@ -197,3 +197,35 @@ async def test_a_step_that_is_outstanding_when_the_block_is_left_comes_to_its_en
     await healthy(tmp_path)
 
     assert (done, ending) == (1, ("unverified", None))
+
+
+@pytest.mark.parametrize("scope", ["tool:stare", "tool:another"])
+async def test_a_cancelled_owner_is_no_halt_of_something_else(scope: str, tmp_path: Path) -> None:
+    """A halt is in force, and has nothing to do with this run: its owner left, so the run is abandoned."""
+    vendor, begun = Vendor(), asyncio.Event()
+
+    @tool(mode="at_most_once")
+    async def hang(name: str, *, key: EffectKey, vendor: Vendor) -> str:
+        """Ring, and wait long."""
+        answer = vendor.do(key)
+        begun.set()
+        await asyncio.sleep(20)
+        return answer
+
+    agent = make_agent([hang, ring])
+    async with runtime_of(tmp_path, agent, vendor=vendor) as runtime:
+
+        async def own() -> None:
+            async with runtime.start(agent, Task()) as run:
+                await run.call(hang, name="ana")
+
+        await runtime.halt(scope, by="ops", reason="a test")
+        owner = asyncio.ensure_future(own())
+        await begun.wait()
+        owner.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await owner
+        ending = await ending_of(runtime)
+    await healthy(tmp_path)
+
+    assert ending == ("abandoned", "internal")

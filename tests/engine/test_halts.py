@@ -81,8 +81,8 @@ async def test_a_halt_interrupts_what_is_being_sent_and_it_is_unknown(
     assert took < 1
     assert (outcome.name, outcome.code) == ("halted", "halted")
     assert outcome.unknown == (vendor.asked[0],)
-    if not elsewhere:
-        assert [each["effect"] for each in report.in_flight] == vendor.asked
+    assert [each.effect for each in report.in_flight] == vendor.asked
+    assert report.processes == 2
 
 
 async def test_a_read_is_interrupted_and_nothing_is_unknown(tmp_path: Path) -> None:

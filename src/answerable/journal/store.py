@@ -6,7 +6,7 @@ The public conformance suite is `answerable.testing.check_journal_store`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from answerable.kernel.entry import Entry, Head
     from answerable.kernel.events import Event
+    from answerable.kernel.throttle import Ask, Limits, Report, Turn
 
 Durability = Literal["full", "group", "relaxed"]
 
@@ -120,6 +121,46 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRow:
+    """A process that owns runs, or did."""
+
+    owner: str
+    host: str
+    pid: int
+    version: str
+    started: int
+    """Microseconds of UTC."""
+    heartbeat_age_s: float
+    """How long ago it was last heard of; nothing where the kernel itself says that it lives."""
+    is_alive: bool
+    runs: int
+    """How many running runs it owns."""
+    releases: tuple[str, ...] = ()
+    """What it can drive: `AGENT@RELEASE` each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A run that somebody should drive, and the state of the journal that says so."""
+
+    run: str
+    mark: str
+    """Names that state: as long as it is the same, there is nothing new to look at."""
+    is_timed: bool = False
+    """Whether it is due because its time has come."""
+
+
+def due_of(row: Sequence[Any]) -> Due:
+    """A due run, from a row of run, its head, its inbox's head, its state, whether its time has come, the last halt.
+
+    The mark says where its streams stand, which halts came before, and why it is due beyond that.
+    """
+    run, seq, inbox, state, is_timed, halts = row
+    why = "d" if state == "running" else "t" if is_timed else ""
+    return Due(run, f"{seq}.{inbox}.{halts}{why}", bool(is_timed))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
     """Something that a person must be told; delivered at least once."""
 
@@ -142,8 +183,11 @@ class JournalStore(Protocol):
     halt_epoch: int
     """The halt epoch that was last read here: what an intent says that it knew of."""
 
-    async def take_name(self, owner: str) -> None:
-        """Own runs under this name from now on; `is_alive` says so until this process ends."""
+    async def take_name(self, owner: str, releases: Sequence[str] = ()) -> None:
+        """Own runs under this name from now on; `is_alive` and `workers` say so until this process ends.
+
+        `releases` is what it can drive, for others to see.
+        """
         ...
 
     async def append(self, *appends: Append) -> tuple[Entry, ...]:
@@ -192,6 +236,10 @@ class JournalStore(Protocol):
         """The list of runs, oldest first."""
         ...
 
+    async def open_runs(self, agent: str) -> int:
+        """How many runs of an agent have not ended. Cheap: it is asked before each is accepted."""
+        ...
+
     async def halts(self) -> tuple[int, tuple[Halt, ...]]:
         """The halt epoch and the halts in force."""
         ...
@@ -221,6 +269,33 @@ class JournalStore(Protocol):
 
     async def is_alive(self, owner: str) -> bool:
         """Whether the process that took a run under this name still exists, as far as can be known from here."""
+        ...
+
+    async def workers(self) -> list[WorkerRow]:
+        """The processes that own runs, the first to start first; those that died may be missing."""
+        ...
+
+    async def due(
+        self, now: int, limit: int, *, after: str | None = None, run: str | None = None
+    ) -> list[Due]:
+        """Driven runs that somebody should drive now, the oldest first; those behind the run `after`; or `run` alone.
+
+        Due is a run that was never begun; one that ran and whose owner is dead; one that waits and whose time has come,
+        whose inbox has entries (it may have taken them in already: the mark says), or that waits for its release. What a
+        halt of everything, of its agent or of itself covers is not due until that is lifted, but for a run that was
+        being driven: it is ended. Costs little however many runs wait.
+        """
+        ...
+
+    async def take_turn(self, key: str, limits: Limits, ask: Ask) -> Turn:
+        """A turn for a send, under limits that every process of this journal shares; see `kernel.throttle`.
+
+        Kept beside the entries and not derived from them: a read has no intent, so they do not say how many were sent.
+        """
+        ...
+
+    async def tell_turn(self, key: str, limits: Limits, report: Report) -> None:
+        """What came of a turn. Whoever asks for one afterwards, in any process, is answered accordingly."""
         ...
 
     async def open_effects(self) -> list[str]:

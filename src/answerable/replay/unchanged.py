@@ -71,6 +71,9 @@ class _Reader(Recorder):
     async def commit(self, *_events: Event) -> Entry | None:
         raise _TapeEnd
 
+    async def take_turn(self, *_: object) -> NoReturn:
+        raise _TapeEnd
+
 
 class _NoPerformer:
     """Stands where tools are performed: a replay performs none."""

@@ -17,7 +17,10 @@ from answerable.errors import (
 from answerable.journal.store import Append, Erased, Payload
 from answerable.kernel.encoding import ZERO_HASH, NotEncodable
 from answerable.kernel.entry import EMPTY
-from answerable.testing import store_checks_guards  # noqa: F401  # pyright: ignore[reportUnusedImport] - registers its checks
+from answerable.testing import (
+    store_checks_guards,  # noqa: F401  # pyright: ignore[reportUnusedImport] - registers its checks
+    store_checks_throttle,  # noqa: F401  # pyright: ignore[reportUnusedImport] - registers its checks
+)
 from answerable.testing.store_checking import (
     STORE_CHECKS,
     StoreCheckFailed,
@@ -290,6 +293,8 @@ async def _the_list_of_runs_follows_the_entries(stores: Stores) -> None:
         (row.run, row.outcome, row.code) == (run, "escalated", "internal"), f"an ended run is listed as {row}"
     )
     must({each.run for each in await store.runs()} == {run, other}, "the list of runs is not complete")
+    counted = [await store.open_runs(agent) for agent in ("desk", "nobody")]
+    must(counted == [1, 0], f"of one open run and one that has ended, {counted} are counted as open")
 
 
 @check

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import json
 import sqlite3
 from contextlib import contextmanager
 from importlib.resources import files
@@ -14,6 +15,7 @@ from answerable.errors import (
     JournalBusy,
     JournalError,
     JournalFull,
+    JournalMoved,
     JournalUnreadable,
 )
 from answerable.journal.sqlite.files import create_private
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 APPLICATION = 0x414E5357
 VERSION = 1
 BUSY_MS = 10_000
+MOVED = "this journal goes on elsewhere"
+"""What the triggers say that close a journal which was moved."""
 
 
 @contextmanager
@@ -39,6 +43,8 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError:
     """Our error for one of SQLite's."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     text = str(error)
+    if text == MOVED:
+        return moved(path)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return JournalBusy(
             f"the journal `{path}` is held by another process for more than {BUSY_MS // 1000} s",
@@ -58,6 +64,23 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError:
             f"the journal `{path}` cannot be opened for writing: {text}", hint="check the path and its mode"
         )
     return JournalError(f"the journal `{path}` failed: {text}", hint="`answerable doctor` looks closer")
+
+
+def moved(path: Path) -> JournalMoved:
+    """The error for a journal that was moved: it says where to."""
+    try:
+        db = connect(path, synchronous="FULL", read_only=True)
+        try:
+            (said,) = db.execute("SELECT value FROM setting WHERE name = 'moved_to'").fetchone()
+        finally:
+            db.close()
+        place = json.loads(said)["to"]
+    except (sqlite3.Error, ValueError, TypeError, KeyError):
+        place = "another store"
+    return JournalMoved(
+        f"the journal `{path}` goes on in `{place}`; here it can only be read, and nothing was written",
+        hint="name that one with --db; `answerable migrate --help` says how to go back",
+    )
 
 
 def translate_file(error: OSError, path: Path) -> JournalError:
@@ -106,16 +129,31 @@ def _prepare(db: sqlite3.Connection, path: Path) -> bool:
         application = db.execute("PRAGMA application_id").fetchone()[0]
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if _is_blank(db) and application == 0 and version == 0:
-            for statement in _statements():
-                db.execute(statement)
-            db.execute(f"PRAGMA application_id = {APPLICATION}")
-            db.execute(f"PRAGMA user_version = {VERSION}")
+            create(db)
             db.execute("COMMIT")
             db.execute("PRAGMA journal_mode = WAL")
             return True
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
+    check_version(db, path)
+    if db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        db.execute("PRAGMA journal_mode = WAL")
+    return False
+
+
+def create(db: sqlite3.Connection) -> None:
+    """Make the tables, inside the caller's transaction."""
+    for statement in _statements():
+        db.execute(statement)
+    db.execute(f"PRAGMA application_id = {APPLICATION}")
+    db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def check_version(db: sqlite3.Connection, path: Path) -> None:
+    """Refuse what is no journal of this version. Raises `JournalUnreadable`, which names both versions."""
+    application = db.execute("PRAGMA application_id").fetchone()[0]
+    version = db.execute("PRAGMA user_version").fetchone()[0]
     if application != APPLICATION:
         raise JournalUnreadable(
             f"`{path}` is a database of something else", hint="name a new file, or the right one"
@@ -126,9 +164,6 @@ def _prepare(db: sqlite3.Connection, path: Path) -> bool:
             f"`{path}` is a journal of {older} version ({version}; this is {VERSION})",
             hint="use the version of answerable that wrote it, or restore a backup of this version",
         )
-    if db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        db.execute("PRAGMA journal_mode = WAL")
-    return False
 
 
 def _is_blank(db: sqlite3.Connection) -> bool:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PRIVATE = 0o600
 
@@ -56,7 +61,7 @@ class OwnerLock:
     No lease and no heartbeat is needed on one machine; a paused process keeps its lock, and so its runs.
     """
 
-    def __init__(self, folder: Path, owner: str) -> None:
+    def __init__(self, folder: Path, owner: str, about: Mapping[str, object] | None = None) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         self.owner = owner
         self._path = folder / f"{owner}.lock"
@@ -69,6 +74,7 @@ class OwnerLock:
                 self._descriptor = descriptor
             else:
                 os.close(descriptor)
+        os.pwrite(self._descriptor, json.dumps(dict(about or {})).encode(), 0)
 
     def release(self) -> None:
         """Let go; whoever looks next sees a dead owner."""
@@ -100,6 +106,18 @@ def is_alive(folder: Path, owner: str) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def owners(folder: Path) -> dict[str, dict[str, Any]]:
+    """What each living owner says of itself. One that is just writing it is left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.glob("*.lock")) if folder.exists() else ():
+        if is_alive(folder, path.stem):
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                about = json.loads(path.read_bytes())
+                if about:
+                    found[path.stem] = about
+    return found
 
 
 def sweep(folder: Path) -> None:

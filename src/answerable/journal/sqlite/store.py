@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import platform
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from answerable.errors import JournalUnreadable
+from answerable.journal.limits import limit_findings
 from answerable.journal.sqlite import health
-from answerable.journal.sqlite.connect import connect, prepare, translate, translated
-from answerable.journal.sqlite.files import OwnerLock, is_alive, sweep
+from answerable.journal.sqlite.connect import connect, moved, prepare, translate, translated
+from answerable.journal.sqlite.due import due
+from answerable.journal.sqlite.files import OwnerLock, is_alive, owners, sweep
+from answerable.journal.sqlite.throttle import SqliteThrottle
 from answerable.journal.sqlite.writer import LargeBody, Writer, read_head
-from answerable.journal.store import Append, Custody, Durability, Erased, Finding, Halt, Look, Notice, RunRow
+from answerable.journal.store import (
+    Append,
+    Custody,
+    Due,
+    Durability,
+    Erased,
+    Finding,
+    Halt,
+    Look,
+    Notice,
+    RunRow,
+    WorkerRow,
+)
 from answerable.kernel.entry import EMPTY, Entry, Head, parse_entry
 from answerable.kernel.events import JournalCreated
 from answerable.kernel.ids import named, tenant_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from answerable.kernel.throttle import Ask, Limits, Report, Turn
 
 SUBJECTS_MAX = 10_000
 """How many subjects' keys stay in memory; the rest are read again when somebody asks."""
@@ -53,6 +72,7 @@ class SqliteJournal:
         self._clock = clock
         self._owners = path.with_name(f"{path.name}.owners")
         self._large = LargeBody(path.with_name(f"{path.name}.blobs"))
+        self._throttle = SqliteThrottle(path.with_name(f"{path.name}.limits"), clock)
         self._writer = Writer(path, durability, self._large)
         self._db = connect(path, synchronous="FULL")
         self._small = connect(path, synchronous="FULL")
@@ -106,10 +126,21 @@ class SqliteJournal:
         self.journal, self.public_key = created.journal, created.key
         _, self.tenant_key = await self.subject(f"tenant:{tenant}")
 
-    async def take_name(self, owner: str) -> None:
-        """See `JournalStore.take_name`. The kernel lets it go when the process dies."""
+    async def take_name(self, owner: str, releases: Sequence[str] = ()) -> None:
+        """See `JournalStore.take_name`. The kernel lets it go when the process dies.
+
+        Raises `JournalMoved` for a journal that goes on in another store.
+        """
+        from answerable import __version__
+
+        with translated(self.path):
+            if self._db.execute("SELECT 1 FROM setting WHERE name = 'moved_to'").fetchone():
+                raise moved(self.path)
         sweep(self._owners)
-        self._lock = OwnerLock(self._owners, owner)
+        about = {"host": platform.node(), "pid": os.getpid(), "version": __version__}
+        self._lock = OwnerLock(
+            self._owners, owner, {**about, "started": self._clock(), "releases": list(releases)}
+        )
 
     async def append(self, *appends: Append) -> tuple[Entry, ...]:
         """See `JournalStore.append`."""
@@ -216,6 +247,14 @@ class SqliteJournal:
             found.append(RunRow(**dict(zip(names, taken, strict=True))))
         return found
 
+    async def open_runs(self, agent: str) -> int:
+        """See `JournalStore.open_runs`. The index of open runs is read, and nothing of those that ended."""
+        with translated(self.path):
+            row = self._db.execute(
+                "SELECT count(*) FROM run WHERE state <> 'ended' AND agent = ?", (agent,)
+            ).fetchone()
+        return int(row[0])
+
     async def halts(self) -> tuple[int, tuple[Halt, ...]]:
         """See `JournalStore.halts`."""
         with translated(self.path):
@@ -262,6 +301,14 @@ class SqliteJournal:
         with translated(self.path):
             row = self._db.execute("SELECT state, amount, count FROM claim WHERE key = ?", (key,)).fetchone()
         return (row[0], row[1], row[2]) if row else None
+
+    async def take_turn(self, key: str, limits: Limits, ask: Ask) -> Turn:
+        """See `JournalStore.take_turn`."""
+        return await self._throttle.take(key, limits, ask)
+
+    async def tell_turn(self, key: str, limits: Limits, report: Report) -> None:
+        """See `JournalStore.tell_turn`."""
+        await self._throttle.tell(key, limits, report)
 
     async def open_effects(self) -> list[str]:
         """The runs that have an effect which may have happened, one for each effect."""
@@ -310,11 +357,44 @@ class SqliteJournal:
 
     async def findings(self) -> list[Finding]:
         """See `JournalStore.findings`."""
-        return health.findings(self.path)
+        return [*health.findings(self.path), *limit_findings(self._throttle.states(), self._clock())]
 
     async def is_alive(self, owner: str) -> bool:
         """See `JournalStore.is_alive`."""
         return is_alive(self._owners, owner)
+
+    async def workers(self) -> list[WorkerRow]:
+        """See `JournalStore.workers`. Those that died are swept away."""
+        with translated(self.path):
+            running = dict(
+                self._db.execute(
+                    "SELECT owner, count(*) FROM run WHERE state <> 'ended' AND state = 'running' GROUP BY owner"
+                ).fetchall()
+            )
+        rows = [
+            WorkerRow(
+                owner=owner,
+                host=about["host"],
+                pid=about["pid"],
+                version=about["version"],
+                started=about["started"],
+                heartbeat_age_s=0.0,
+                is_alive=True,
+                runs=running.get(owner, 0),
+                releases=tuple(about["releases"]),
+            )
+            for owner, about in owners(self._owners).items()
+        ]
+        return sorted(rows, key=lambda row: (row.started, row.owner))
+
+    async def due(
+        self, now: int, limit: int, *, after: str | None = None, run: str | None = None
+    ) -> list[Due]:
+        """See `JournalStore.due`."""
+        with translated(self.path):
+            return due(
+                self._db, lambda owner: is_alive(self._owners, owner), now, limit, after=after, run=run
+            )
 
     async def notices(self) -> list[Notice]:
         """See `JournalStore.notices`."""
@@ -335,6 +415,7 @@ class SqliteJournal:
     async def close(self) -> None:
         """See `JournalStore.close`."""
         await asyncio.to_thread(self._writer.close)
+        self._throttle.close()
         for db in (self._db, self._small):
             try:
                 db.close()
