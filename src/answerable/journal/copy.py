@@ -161,7 +161,10 @@ def findings_of(rows: Rows) -> list[Finding]:
     if to is not None:
         return [
             Finding(
-                name="moved", level="warn", message=f"it goes on in {to}; here it can only be read", hint="name that one"
+                name="moved",
+                level="warn",
+                message=f"it goes on in {to}; here it can only be read",
+                hint="name that one",
             )
         ]
     if copied is None:

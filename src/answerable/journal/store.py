@@ -311,7 +311,7 @@ class JournalStore(Protocol):
         ...
 
     async def derived_tables(self) -> dict[str, dict[object, object]]:
-        """Every derived table as stored, in the form that `journal.derive` computes."""
+        """Every derived table as stored, in the form that `journal.derive` computes; all of one moment."""
         ...
 
     async def findings(self) -> list[Finding]:

@@ -76,6 +76,15 @@ class Reader:
             cursor = await db.execute(sql.encode(), values)
             return await cursor.fetchall() if cursor.description else []
 
+    async def ask_at_once(self, questions: Sequence[str]) -> list[list[Row]]:
+        """The answers to several questions, all of one moment."""
+        try:
+            async with self._pool.connection() as db, db.transaction():
+                await db.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                return [await (await db.execute(question.encode())).fetchall() for question in questions]
+        except psycopg.Error as error:
+            raise translate(error, self._name) from error
+
     async def entries(self, stream: str, after: int) -> list[Entry]:
         """The entries of a stream, read strictly."""
         rows = await self.ask(

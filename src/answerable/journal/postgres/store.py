@@ -338,10 +338,13 @@ class PostgresJournal:
 
     async def derived_tables(self) -> dict[str, dict[object, object]]:
         """See `JournalStore.derived_tables`."""
-        found: dict[str, dict[object, object]] = {}
-        for name, question in _DERIVED.items():
-            found[name] = {row[0]: tuple(row[1:]) for row in await self._reader.ask(question)}
-        budgets = await self._reader.ask(f"{_BUDGETS} GROUP BY id, unit")
+        *answers, budgets = await self._reader.ask_at_once(
+            [*_DERIVED.values(), f"{_BUDGETS} GROUP BY id, unit"]
+        )
+        found: dict[str, dict[object, object]] = {
+            name: {row[0]: tuple(row[1:]) for row in rows}
+            for name, rows in zip(_DERIVED, answers, strict=True)
+        }
         found["budget"] = {(row[0], row[1]): (row[2], row[3]) for row in budgets}
         return found
 

@@ -343,10 +343,11 @@ class SqliteJournal:
             (self._large.folder / ref).unlink(missing_ok=True)
 
     async def derived_tables(self) -> dict[str, dict[object, object]]:
-        """Every derived table as stored, in the form that `journal.derive` computes."""
+        """See `JournalStore.derived_tables`."""
         with translated(self.path):
             read = self._db.execute
-            return {
+            read("BEGIN")  # one moment for all of them: nothing else runs on this connection until the commit
+            found: dict[str, dict[object, object]] = {
                 "head": {r[0]: r[1:] for r in read("SELECT stream, seq, hash, epoch, time FROM head")},
                 "run": {r[0]: r[1:] for r in read("SELECT run, agent, state, outcome, epoch FROM run")},
                 "budget": {(r[0], r[1]): r[2:] for r in read("SELECT id, unit, reserved, spent FROM budget")},
@@ -354,6 +355,8 @@ class SqliteJournal:
                 "claim": {r[0]: r[1:] for r in read("SELECT key, state, amount, count FROM claim")},
                 "halt": {r[0]: (r[1], bool(r[2])) for r in read("SELECT scope, epoch, is_active FROM halt")},
             }
+            read("COMMIT")
+        return found
 
     async def findings(self) -> list[Finding]:
         """See `JournalStore.findings`."""
