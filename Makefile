@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 JOBS ?= 2
 
-.PHONY: help demo test check coverage fix bench lock clean
+.PHONY: help demo test sim check coverage fix bench lock clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -30,6 +30,12 @@ demo: $(VENV)/.core  ## a support agent works through a batch of tickets under r
 
 test: $(VENV)/.installed  ## the tests, under five minutes on two cores
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests bench/tests
+
+SEED ?= 0
+COUNT ?= 200
+
+sim: $(VENV)/.installed  ## several workers simulated with every fault: SEED=n COUNT=n; ends with one line of figures
+	@PYTHONPATH=src:. $(BIN)/python -m tests.sim.play_seeds --seed $(SEED) --count $(COUNT)
 
 check: $(VENV)/.installed  ## lint, types, layers, documentation
 	@$(BIN)/ruff format --check --quiet src tests bench examples || { echo "run make fix" >&2; exit 1; }

@@ -8,14 +8,20 @@ import hmac
 import json
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from workshop import Vendor, asks, make_agent, runtime_of
 
 from answerable import EffectKey, NotifySettings, Run, tool
+from answerable.engine.notify import LOOK_EVERY_S, TAKEN_S
+from answerable.testing import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SECRET = "hush"
 
@@ -34,9 +40,9 @@ async def program(run: Run, _task: Any) -> str:
 
 
 class Hook:
-    """A webhook on loopback that fails as often as it is told to."""
+    """A webhook on loopback that fails as often as it is told to, and takes its time."""
 
-    def __init__(self, failures: int) -> None:
+    def __init__(self, failures: int, takes_s: float = 0.0) -> None:
         self.got: list[tuple[dict[str, Any], bool]] = []
         hook = self
 
@@ -45,13 +51,14 @@ class Hook:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 signed = "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
                 hook.got.append((json.loads(body), self.headers["Answerable-Signature"] == signed))
+                time.sleep(takes_s)
                 self.send_response(500 if len(hook.got) <= failures else 204)
                 self.end_headers()
 
             def log_message(self, *_args: object) -> None:
                 """Quiet."""
 
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
         self.thread = threading.Thread(target=self.server.serve_forever)
 
@@ -115,3 +122,65 @@ def test_a_command_gets_the_message_and_says_whether_it_was_told(
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert len(lines) == told
     assert {line["kind"] for line in lines} == {"approval"}
+
+
+def crowd(folder: Path, settings: NotifySettings, told: Callable[[], object]) -> None:
+    """Three processes on one journal, of which one has a run that waits for a person; until `told` says so."""
+
+    async def story() -> None:
+        agent = make_agent([pay], program, asks("pay"))
+        async with (
+            runtime_of(folder, agent, notify=settings, seed="first") as first,
+            runtime_of(folder, agent, notify=settings, seed="second"),
+            runtime_of(folder, agent, notify=settings, seed="third"),
+        ):
+            await first.run(agent, {"id": "1"})
+            deadline = time.monotonic() + 10
+            while not told() and time.monotonic() < deadline:
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(
+                2.5 * LOOK_EVERY_S
+            )  # the others have looked by now, and close while it is told
+
+    asyncio.run(story())
+
+
+def test_processes_on_one_journal_tell_somebody_once_by_webhook(tmp_path: Path) -> None:
+    """All of them look; one takes it, however long the telling takes, and the others leave it to that one."""
+    with Hook(failures=0, takes_s=1.2) as hook:
+        crowd(tmp_path, NotifySettings(webhook=hook.url, secret=SECRET), lambda: hook.got)
+
+    assert [message["notice"] for message, _ in hook.got] == [1]
+
+
+def test_processes_on_one_journal_tell_somebody_once_by_command(tmp_path: Path) -> None:
+    """The same where a command tells."""
+    log = tmp_path / "told.jsonl"
+    script = f"import sys, time; open({str(log)!r}, 'a').write(sys.stdin.read() + '\\n'); time.sleep(1.2)"
+    crowd(tmp_path, NotifySettings(command=(sys.executable, "-c", script)), log.exists)
+
+    assert [json.loads(line)["notice"] for line in log.read_text().splitlines()] == [1]
+
+
+def test_what_a_process_died_over_is_told_by_another_one_in_time(tmp_path: Path) -> None:
+    """It took the message and told nobody of the end: the message is given out again, and not before."""
+    clock = FakeClock()
+    agent = make_agent([pay], program, asks("pay"))
+
+    async def story(hook: Hook) -> None:
+        settings = NotifySettings(webhook=hook.url, secret=SECRET)
+        async with runtime_of(tmp_path, agent, clock=clock, seed="dies") as runtime:
+            await runtime.run(agent, {"id": "1"})
+            taken = await runtime.store.take_notice(for_s=TAKEN_S)
+            assert taken is not None
+        clock.advance(TAKEN_S - 1)
+        async with runtime_of(tmp_path, agent, clock=clock, notify=settings, seed="early"):
+            pass
+        early = len(hook.got)
+        clock.advance(2)
+        async with runtime_of(tmp_path, agent, clock=clock, notify=settings, seed="late"):
+            pass
+        assert (early, [message["notice"] for message, _ in hook.got]) == (0, [taken.id])
+
+    with Hook(failures=0) as hook:
+        asyncio.run(story(hook))

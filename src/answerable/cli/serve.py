@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,9 +12,11 @@ from answerable.cli.common import AsJson, DataDir, Db, ProjectDir, print_json, r
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Generator
+    from collections.abc import AsyncGenerator, Generator
     from contextlib import AbstractContextManager
 
+    from answerable.engine.dispatch.port import Dispatcher
+    from answerable.kernel.ids import RunId
     from answerable.observe.logs import LogFormat
     from answerable.project import Project
 
@@ -64,8 +67,11 @@ async def _serve(
 ) -> None:
     import asyncio
 
+    from answerable.engine.dispatch.opening import dispatcher_for
+    from answerable.engine.dispatch.reconcile import wake
     from answerable.errors import ConfigError
     from answerable.intake import doors_of, open_reception, run_doors
+    from answerable.journal.opening import choose_journal
     from answerable.observe.logs import begin_logs
     from answerable.server.app import make_app
     from answerable.server.listen import bound, listen
@@ -78,17 +84,33 @@ async def _serve(
         )
     begin_logs(log_format, "serve")
     stop = asyncio.Event()
-    async with open_reception(project, db=db) as intake:
-        app, reception = make_app(intake, doors.webhooks)
+    url = choose_journal(db, project.journal_url)
+    async with (
+        open_reception(project, db=url) as intake,
+        _closed(dispatcher_for(intake.store, url)) as workers,
+    ):
+
+        async def tell_workers(runs: list[RunId]) -> None:
+            await wake(intake.store, workers, *runs)
+
+        app, reception = make_app(intake, doors.webhooks, on_accepted=tell_workers)
         listening = bound(host, port)
         with _stopping(stop):
             _say(host, listening.getsockname()[1], sorted(doors.webhooks), as_json=as_json)
             async with asyncio.TaskGroup() as group:
                 group.create_task(listen(app, listening, stop))
                 if is_watching:
-                    group.create_task(run_doors(intake, doors, stop))
+                    group.create_task(run_doors(intake, doors, stop, on_accepted=tell_workers))
                 await stop.wait()
                 reception.is_leaving = True
+
+
+@asynccontextmanager
+async def _closed(dispatcher: Dispatcher) -> AsyncGenerator[Dispatcher]:
+    try:
+        yield dispatcher
+    finally:
+        await dispatcher.close()
 
 
 def _say(host: str, port: int, webhooks: list[str], *, as_json: bool) -> None:

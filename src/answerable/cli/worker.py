@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -13,6 +13,9 @@ from answerable.cli.common import INTERRUPTED, AsJson, DataDir, Db, Misused, Pro
 from answerable.cli.run import Concurrency, Model
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Coroutine
+
     from answerable.worker.loop import Worker
 
 Address = Annotated[
@@ -86,6 +89,9 @@ async def _work(
     log_format: Literal["json", "text"],
     as_json: bool,
 ) -> None:
+    import asyncio
+
+    from answerable.intake import doors_of, run_doors
     from answerable.observe.logs import begin_logs
     from answerable.project import load_project, open_project
     from answerable.worker.loop import Worker
@@ -94,13 +100,22 @@ async def _work(
     async with open_project(project, db=db, model=model, durability=durability, is_worker=True) as runtime:
         begin_logs(log_format, runtime.owner)
         worker = Worker(runtime, concurrency=concurrency)
-        await _until_drained(worker, health, drain_seconds)
+        stop = asyncio.Event()
+        doors = run_doors(runtime, doors_of(project), stop, on_accepted=runtime.enqueue)
+        await _until_drained(worker, health, drain_seconds, doors, stop)
     tally = worker.tally
     if as_json:
         print_json({"driven": tally.driven, "given_back": tally.given_back, "outcomes": tally.ended})
 
 
-async def _until_drained(worker: Worker, health: tuple[str, int] | None, drain_seconds: float) -> None:
+async def _until_drained(
+    worker: Worker,
+    health: tuple[str, int] | None,
+    drain_seconds: float,
+    doors: Coroutine[Any, Any, None],
+    stop: asyncio.Event,
+) -> None:
+    """Work until told to leave. Where a door or the pages fail for good, drain, and raise what was wrong."""
     import asyncio
     import signal
 
@@ -114,34 +129,45 @@ async def _until_drained(worker: Worker, health: tuple[str, int] | None, drain_s
         sys.stderr.flush()
         os._exit(INTERRUPTED)
 
+    def drain() -> None:
+        stop.set()
+        worker.drain()
+
     def told() -> None:
         if worker.health.is_draining:
             leave("a second signal")
-        worker.drain()
+        drain()
         loop.call_later(drain_seconds, leave, "the drain took too long")
 
-    pages: asyncio.Task[None] | None = None
+    beside = [loop.create_task(doors)]
     if health is not None:
         from answerable.server.health import serve_health
 
-        pages = loop.create_task(
-            serve_health(
-                worker.health,
-                *health,
-                on_listening=lambda port: say("health_listening", host=health[0], port=port),
-            )
+        pages = serve_health(
+            worker.health,
+            *health,
+            on_listening=lambda port: say("health_listening", host=health[0], port=port),
         )
+        beside.append(loop.create_task(pages))
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told)
     work = loop.create_task(worker.work())
+    for one in beside:
+        one.add_done_callback(lambda done: drain() if not done.cancelled() and done.exception() else None)
     try:
-        await asyncio.wait([work, *([pages] if pages is not None else [])], return_when="FIRST_COMPLETED")
-        if not work.done():  # the pages could not be served
-            worker.drain()
         await work
     finally:
-        if pages is not None:
-            pages.cancel()
-            await asyncio.wait([pages])
-    if pages is not None and not pages.cancelled() and pages.exception() is not None:
-        await pages
+        stop.set()
+        for one in beside:
+            one.cancel()
+        await asyncio.wait(beside)
+    for one in beside:
+        if not one.cancelled() and (wrong := one.exception()) is not None:
+            raise _first(wrong)
+
+
+def _first(wrong: BaseException) -> BaseException:
+    """The first error in what several tasks raised together."""
+    while isinstance(wrong, BaseExceptionGroup):
+        wrong = cast("tuple[BaseException, ...]", wrong.exceptions)[0]  # pyright: ignore[reportUnknownMemberType]
+    return wrong

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SEND_WITHIN_S = 5.0
 """How long after its intent a send may still begin."""
+CLOCKS_AGREE_S = 4.0
+"""How far the clocks of two processes may be apart: who recovers an intent reads its deadline on a clock of his own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ def _in_doubt(step: CallStep, intent: CallIntended, spec: ToolSpec, now: int) ->
     if mode in RESENDABLE and is_key_honoured(step, spec, now):
         return Resend(intent)
     if mode in PROBEABLE or spec.has_probe:
-        return Probe(intent, intent.send_by + int((spec.timeout_s + spec.probe_lag_s) * 1e6))
+        return Probe(intent, intent.send_by + int((spec.timeout_s + spec.probe_lag_s + CLOCKS_AGREE_S) * 1e6))
     return GiveUp(intent)
 
 

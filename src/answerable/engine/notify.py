@@ -1,7 +1,8 @@
 """Telling people that they are needed: a command or a signed webhook, at least once.
 
-What is to be told is recorded in the transaction that made it necessary, so a crash cannot forget it. A message
-says which run needs somebody and why; it holds no content of the run.
+What is to be told is recorded in the transaction that made it necessary, so a crash cannot forget it. Of the processes
+on a journal one takes a message and tells it; another tells it again only where the first did not live to say that it
+is told. A message says which run needs somebody and why; it holds no content of the run.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 0.25
 TIMEOUT_S = 10.0
+TAKEN_S = 60.0
+"""For how long a message is left to the process that took it: well over what telling it can take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,7 @@ class Notifier:
         self._settings = settings
         self._ports = ports
         self._task: asyncio.Task[None] | None = None
+        self._is_closing = asyncio.Event()
 
     def begin(self) -> None:
         """Start looking, where anybody is to be told at all."""
@@ -51,27 +55,37 @@ class Notifier:
             self._task = asyncio.get_running_loop().create_task(self._look())
 
     async def close(self) -> None:
-        """Deliver what is still waiting, once, and stop; what fails is delivered by the next process."""
+        """Deliver what is still waiting, once, and stop; what fails is delivered by the next process.
+
+        What is being told comes to its end first: told half, it would be told again.
+        """
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        self._is_closing.set()
+        try:
+            await asyncio.wait([self._task])
+        finally:
+            self._task.cancel()
         await self.deliver()
 
     async def _look(self) -> None:
         pause = LOOK_EVERY_S
-        while True:
-            await asyncio.sleep(pause)
-            all_told = await self.deliver()
-            pause = LOOK_EVERY_S if all_told else min(pause * 2, 60.0)
+        while not self._is_closing.is_set():
+            try:
+                await asyncio.wait_for(self._is_closing.wait(), pause)
+            except TimeoutError:
+                all_told = await self.deliver()
+                pause = LOOK_EVERY_S if all_told else min(pause * 2, 60.0)
 
     async def deliver(self) -> bool:
-        """Try everything that is waiting; whether all of it was told."""
+        """Try everything that is waiting and that no other process is telling; whether all of it was told."""
         all_told = True
+        last = 0
         try:
-            for notice in await self._store.notices():
+            while notice := await self._store.take_notice(after=last, for_s=TAKEN_S):
+                last = notice.id
                 is_done = await self._tell(notice)
-                await self._store.delivered(notice.id, is_done=is_done)
+                await self._store.delivered(last, is_done=is_done)
                 all_told = all_told and is_done
         except JournalError:
             return False

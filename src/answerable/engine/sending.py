@@ -14,6 +14,7 @@ from answerable.engine.call_events import call_ended, decided_event, seal_result
 from answerable.engine.context import Context, settle
 from answerable.engine.deciding import Proposal, recorded_facts
 from answerable.engine.next import (
+    CLOCKS_AGREE_S,
     SEND_WITHIN_S,
     is_key_honoured,
 )
@@ -345,7 +346,7 @@ async def probe(
     spec = proposal.spec
     wait_us = not_before - ctx.ports.clock.now_us()
     # Nothing is on its way for longer than this, whatever a clock that was set back says.
-    longest_s = 2 * spec.timeout_s + SEND_WITHIN_S + spec.probe_lag_s
+    longest_s = 2 * spec.timeout_s + SEND_WITHIN_S + spec.probe_lag_s + CLOCKS_AGREE_S
     if wait_us > 0:
         await ctx.ports.clock.sleep(min(wait_us / 1e6, longest_s))
     async with await throttling.take(ctx, spec, in_doubt=True) as turn:

@@ -148,6 +148,8 @@ class Due:
     """Names that state: as long as it is the same, there is nothing new to look at."""
     is_timed: bool = False
     """Whether it is due because its time has come."""
+    is_begun: bool = True
+    """Whether somebody drove it before: what was begun goes before what was not."""
 
 
 def due_of(row: Sequence[Any]) -> Due:
@@ -157,7 +159,7 @@ def due_of(row: Sequence[Any]) -> Due:
     """
     run, seq, inbox, state, is_timed, halts = row
     why = "d" if state == "running" else "t" if is_timed else ""
-    return Due(run, f"{seq}.{inbox}.{halts}{why}", bool(is_timed))
+    return Due(run, f"{seq}.{inbox}.{halts}{why}", bool(is_timed), state != "created")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,9 +278,17 @@ class JournalStore(Protocol):
         ...
 
     async def due(
-        self, now: int, limit: int, *, after: str | None = None, run: str | None = None
+        self,
+        now: int,
+        limit: int,
+        *,
+        after: str | None = None,
+        run: str | None = None,
+        is_orphan: bool = False,
     ) -> list[Due]:
         """Driven runs that somebody should drive now, the oldest first; those behind the run `after`; or `run` alone.
+
+        With `is_orphan` only those whose owner is dead, which is asked often.
 
         Due is a run that was never begun; one that ran and whose owner is dead; one that waits and whose time has come,
         whose inbox has entries (it may have taken them in already: the mark says), or that waits for its release. What a
@@ -322,8 +332,16 @@ class JournalStore(Protocol):
         """What people have not been told yet, oldest first."""
         ...
 
+    async def take_notice(self, *, after: int = 0, for_s: float) -> Notice | None:
+        """Take the oldest notice behind the notice `after` that is not delivered and that nobody has taken.
+
+        For so many seconds it is given to nobody else, or until `delivered` says that it is not done: whoever takes one
+        delivers it in that time. One that was taken by a process that died is given out again afterwards.
+        """
+        ...
+
     async def delivered(self, notice: int, *, is_done: bool) -> None:
-        """Record an attempt to deliver a notice, and whether it is done."""
+        """Record an attempt to deliver a notice, and whether it is done. One that is not is nobody's again."""
         ...
 
     async def close(self) -> None:

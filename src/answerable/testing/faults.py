@@ -152,6 +152,10 @@ class FaultyStore:
         """See `JournalStore.notices`."""
         return await self.inside.notices()
 
+    async def take_notice(self, *, after: int = 0, for_s: float) -> Notice | None:
+        """See `JournalStore.take_notice`."""
+        return await self.inside.take_notice(after=after, for_s=for_s)
+
     async def delivered(self, notice: int, *, is_done: bool) -> None:
         """See `JournalStore.delivered`."""
         await self.inside.delivered(notice, is_done=is_done)

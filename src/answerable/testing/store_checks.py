@@ -314,3 +314,37 @@ async def _who_must_be_told_is_not_forgotten(stores: Stores) -> None:
     must(notice.attempts == 1, "an attempt to tell is not counted")
     await again.delivered(notice.id, is_done=True)
     must(await again.notices() == [], "what was told is told again")
+
+
+@check
+async def _a_notice_is_taken_by_one_process_at_a_time(stores: Stores) -> None:
+    one, other = await stores.open(), await stores.open()
+    for number in (1, 2):
+        run = run_name(number)
+        await append(one, f"run/{run}", (await write_run(one, run)).head, run_ended())
+    first, second = await one.notices()
+    taken = [await one.take_notice(for_s=600), await other.take_notice(for_s=600)]
+    must(taken == [first, second], f"two processes that each take a notice get {taken}")
+    taken = [await store.take_notice(for_s=600) for store in (one, other)]
+    must(taken == [None, None], "a notice that is taken is given out again")
+    must(await other.notices() == [first, second], "a notice that is taken is not listed any more")
+    await one.delivered(first.id, is_done=False)
+    must(await other.take_notice(after=first.id, for_s=600) is None, "a notice before `after` is given out")
+    again = await other.take_notice(for_s=0)  # taken, and its time is over at once: as if that process had died
+    must(again is not None and again.attempts == 1, "a notice that could not be delivered is not given out again")
+    again = await one.take_notice(for_s=600)
+    must(again is not None and again.id == first.id, "a notice is not given out again when its time is over")
+    await one.delivered(first.id, is_done=True)
+    await other.delivered(first.id, is_done=False)  # it was slower than its time, and knows nothing of the other
+    await other.delivered(second.id, is_done=True)
+    must(await one.take_notice(for_s=0) is None, "what was told is given out again")
+    must(await one.notices() == [], "what was told is listed again after a later attempt that failed")
+
+
+@check
+async def _of_many_who_want_a_notice_one_gets_it(stores: Stores) -> None:
+    views = [await stores.open() for _ in range(4)]
+    run = run_name(1)
+    await append(views[0], f"run/{run}", (await write_run(views[0], run)).head, run_ended())
+    taken = await asyncio.gather(*(store.take_notice(for_s=600) for store in views * 3))
+    must(len([one for one in taken if one is not None]) == 1, f"one notice is taken as {taken}")

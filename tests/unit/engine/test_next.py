@@ -144,9 +144,9 @@ def in_doubt(mode: str, *, has_probe: bool) -> Any:
         case "read" | "native_key" | "upsert" | "conditional":
             return Resend(intent(mode))
         case "probe_then_write" | "draft_then_commit":
-            return Probe(intent(mode), SEND_BY + 35 * SECOND)
+            return Probe(intent(mode), SEND_BY + 39 * SECOND)
         case _:
-            return Probe(intent(mode), SEND_BY + 35 * SECOND) if has_probe else GiveUp(intent(mode))
+            return Probe(intent(mode), SEND_BY + 39 * SECOND) if has_probe else GiveUp(intent(mode))
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_what_must_hold_in_any_state(
             assert sent.mode == "read" or ttl is None or now + 5 * SECOND < BEGUN + ttl * SECOND
         case Probe(sent, not_before):
             assert sent.mode != "read"
-            assert not_before >= SEND_BY + 35 * SECOND
+            assert not_before >= SEND_BY + 39 * SECOND
         case GiveUp(sent):
             assert sent.mode != "read"
             assert not has_probe

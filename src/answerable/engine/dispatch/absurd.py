@@ -68,10 +68,12 @@ class Absurd:
         try:
             if self._heart is None and not (await self._ask(queue.IS_THERE))[0][0]:
                 return 0
-            for start in range(0, len(due), SPAWNED_AT_ONCE):
-                part = due[start : start + SPAWNED_AT_ONCE]
-                asked = ([each.run for each in part], [each.mark for each in part])
-                new += (await self._ask(queue.SPAWN, asked))[0][0]
+            for lane in queue.LANES:
+                ours = [each for each in due if each.is_begun is (lane is queue.BEGUN)]
+                for start in range(0, len(ours), SPAWNED_AT_ONCE):
+                    part = ours[start : start + SPAWNED_AT_ONCE]
+                    asked = ([each.run for each in part], [each.mark for each in part])
+                    new += (await self._ask(lane.spawn, asked))[0][0]
             if new:
                 await self._ask(queue.TELL)
         except psycopg.Error as error:  # what nobody was told of is in the journal, and found there
@@ -105,17 +107,22 @@ class Absurd:
                 loop.call_soon_threadsafe(self._lost, task, let_go)
 
         with contextlib.suppress(psycopg.Error):
-            await self._ask(queue.AWAKEN)
+            for lane in queue.LANES:
+                await self._ask(lane.awaken)
         self._heart = heart = Heart(self._url, self._lease_s, lost)
         heart.begin()
         reconciler = Reconciler(self._store, self, self._may_reconcile, every_s=self._reconcile_s)
-        others = [loop.create_task(self._listen()), loop.create_task(reconciler.run())]
+        others = [
+            loop.create_task(self._listen()),
+            loop.create_task(reconciler.run()),
+            loop.create_task(reconciler.watch_orphans()),
+        ]
         try:
             while not self._is_draining:
                 heart.loop_at = time.monotonic()
                 heart.drop_expired()
                 self._told.clear()
-                if not await self._take(drive, concurrency - len(self._active)):
+                if not await self._take_some(drive, concurrency):
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._told.wait(), TRY_AGAIN_S if self._problem else POLL_S)
             while self._active:
@@ -127,14 +134,25 @@ class Absurd:
             await asyncio.wait(others)
             await asyncio.to_thread(heart.close)
 
-    async def _take(self, drive: Drive, free: int) -> bool:
-        """Claim what is there and begin it; whether there may be more that we could take."""
+    async def _take_some(self, drive: Drive, concurrency: int) -> bool:
+        """Claim what is there, first what was begun already; whether there may be more that we could take.
+
+        For what was begun there is some room beyond `concurrency`: it has waited for a lease to run out, or for a person.
+        """
+        room = {queue.BEGUN: max(2, concurrency // 4), queue.NEW: 0}
+        is_more = False
+        for lane in queue.LANES:
+            free = concurrency + room[lane] - len(self._active)
+            is_more = await self._take(lane, drive, free) or is_more
+        return is_more
+
+    async def _take(self, lane: queue.Lane, drive: Drive, free: int) -> bool:
         if free <= 0:
             return False
         wanted = min(free, CLAIMS_MAX)
         asked_at = time.monotonic()
         try:
-            rows = await self._ask(queue.CLAIM, (self._owner, self._lease_s, wanted))
+            rows = await self._ask(lane.claim, (self._owner, self._lease_s, wanted))
         except psycopg.Error as error:
             self._problem = "the queue in the database cannot be reached"
             warn("claim_failed", error=type(error).__name__)
@@ -145,11 +163,11 @@ class Absurd:
             lease = Lease(
                 run=RunId(run), mark=mark, task=task, tries=tries, instead_of=frozenset(before or ())
             )
-            self._heart.hold(task, asked_at)
-            self._active[task] = (lease, asyncio.create_task(self._one(lease, drive)))
+            self._heart.hold(task, lane, asked_at)
+            self._active[task] = (lease, asyncio.create_task(self._one(lane, lease, drive)))
         return len(rows) == wanted
 
-    async def _one(self, lease: Lease, drive: Drive) -> None:
+    async def _one(self, lane: queue.Lane, lease: Lease, drive: Drive) -> None:
         assert self._heart is not None
         try:
             # Two tasks for one run may come to us; the second waits for the first, and looks at what it came to.
@@ -157,7 +175,7 @@ class Absurd:
                 await asyncio.wait(ahead)
             verdict = await drive(lease)
             if self._heart.holds(lease.task):
-                await self._finish(lease, verdict)
+                await self._finish(lane, lease, verdict)
         except psycopg.Error as error:  # the lease runs out, and the task is handed out again
             warn("finish_failed", error=type(error).__name__, run=lease.run)
         finally:
@@ -175,14 +193,14 @@ class Absurd:
                 ahead.append(task)
         return ahead
 
-    async def _finish(self, lease: Lease, verdict: Verdict) -> None:
+    async def _finish(self, lane: queue.Lane, lease: Lease, verdict: Verdict) -> None:
         try:
             if verdict.kind == "done":
-                await self._ask(queue.COMPLETE, (lease.task,))
+                await self._ask(lane.complete, (lease.task,))
             elif verdict.kind == "later":
-                await self._ask(queue.PUT_BACK, (lease.task, verdict.delay_s))
+                await self._ask(lane.put_back, (lease.task, verdict.delay_s))
             else:
-                await self._ask(queue.GIVE_BACK, (lease.task, verdict.delay_s))
+                await self._ask(lane.give_back, (lease.task, verdict.delay_s))
                 if not verdict.delay_s:
                     await self._ask(queue.TELL)
         except psycopg.Error as error:
@@ -237,10 +255,11 @@ class Absurd:
 
     async def _forget(self, db: psycopg.AsyncConnection[Any]) -> None:
         """Remove what was done a while ago, some at a time."""
-        for _ in range(FORGETS_MAX):
-            row = await (await db.execute(queue.FORGET.encode())).fetchone()
-            if row is None or row[0] < queue.FORGOTTEN_AT_ONCE:
-                return
+        for lane in queue.LANES:
+            for _ in range(FORGETS_MAX):
+                row = await (await db.execute(lane.forget.encode())).fetchone()
+                if row is None or row[0] < queue.FORGOTTEN_AT_ONCE:
+                    break
 
     def drain(self) -> None:
         """See `Dispatcher.drain`."""

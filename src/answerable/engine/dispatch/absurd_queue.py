@@ -26,31 +26,47 @@ FAILED = ("AB001", "AB002", "P0001")
 """absurd says that a task is not ours, or not running, any more."""
 
 IS_THERE = "SELECT to_regclass('absurd.t_answerable') IS NOT NULL"
-SPAWN = (
-    "SELECT count(*) FILTER (WHERE s.created) FROM unnest(%s::text[], %s::text[]) AS d(run, mark),"
-    f" LATERAL absurd.spawn_task('{QUEUE}', '{TASK}', jsonb_build_object('run', d.run, 'mark', d.mark),"
-    " jsonb_build_object('idempotency_key', d.run || ':' || d.mark)) AS s"
-)
 TELL = f"SELECT pg_notify('{CHANNEL}', '')"
 LISTEN = f"LISTEN {CHANNEL}"
-CLAIM = (
-    "SELECT c.run_id::text, c.attempt, c.params->>'run', c.params->>'mark',"
-    f" (SELECT array_agg(DISTINCT r.claimed_by) FROM absurd.r_{QUEUE} r"
-    "  WHERE c.attempt > 1 AND r.task_id = c.task_id AND r.run_id <> c.run_id AND r.claimed_by IS NOT NULL)"
-    f" FROM absurd.claim_task('{QUEUE}', %s, %s, %s) AS c"
-)
-EXTEND = f"SELECT absurd.extend_claim('{QUEUE}', t::uuid, %s) FROM unnest(%s::text[]) AS t"
-COMPLETE = f"SELECT absurd.complete_run('{QUEUE}', %s::uuid)"
-# Given back with our name on it, so that whoever gets it next may take the run from us, ...
-GIVE_BACK = (
-    f"SELECT absurd.fail_run('{QUEUE}', %s::uuid, jsonb_build_object('name', 'given back'),"
-    " clock_timestamp() + make_interval(secs => %s))"
-)
-# ... or without: we never had the run, and may be driving it by right when it is handed out again.
-PUT_BACK = f"SELECT absurd.schedule_run('{QUEUE}', %s::uuid, clock_timestamp() + make_interval(secs => %s))"
-# absurd has no way to hand out early what was given back for later; a new worker may be the one that was waited for.
-AWAKEN = f"UPDATE absurd.r_{QUEUE} SET available_at = clock_timestamp() WHERE state = 'sleeping' RETURNING 1"
-FORGET = f"SELECT absurd.cleanup_tasks('{QUEUE}', {KEPT_S}, {FORGOTTEN_AT_ONCE})"
+
+
+class Lane:
+    """One queue of absurd, and what is said to it. Its tasks are handed out in the order in which they came."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.spawn = (
+            "SELECT count(*) FILTER (WHERE s.created) FROM unnest(%s::text[], %s::text[]) AS d(run, mark),"
+            f" LATERAL absurd.spawn_task('{name}', '{TASK}', jsonb_build_object('run', d.run, 'mark', d.mark),"
+            " jsonb_build_object('idempotency_key', d.run || ':' || d.mark)) AS s"
+        )
+        self.claim = (
+            "SELECT c.run_id::text, c.attempt, c.params->>'run', c.params->>'mark',"
+            f" (SELECT array_agg(DISTINCT r.claimed_by) FROM absurd.r_{name} r"
+            "  WHERE c.attempt > 1 AND r.task_id = c.task_id AND r.run_id <> c.run_id AND r.claimed_by IS NOT NULL)"
+            f" FROM absurd.claim_task('{name}', %s, %s, %s) AS c"
+        )
+        self.extend = f"SELECT absurd.extend_claim('{name}', t::uuid, %s) FROM unnest(%s::text[]) AS t"
+        self.complete = f"SELECT absurd.complete_run('{name}', %s::uuid)"
+        # Given back with our name on it, so that whoever gets it next may take the run from us, ...
+        self.give_back = (
+            f"SELECT absurd.fail_run('{name}', %s::uuid, jsonb_build_object('name', 'given back'),"
+            " clock_timestamp() + make_interval(secs => %s))"
+        )
+        # ... or without: we never had the run, and may be driving it by right when it is handed out again.
+        self.put_back = (
+            f"SELECT absurd.schedule_run('{name}', %s::uuid, clock_timestamp() + make_interval(secs => %s))"
+        )
+        # absurd has no way to hand out early what was given back for later; a new worker may be the one it waits for.
+        self.awaken = f"UPDATE absurd.r_{name} SET available_at = clock_timestamp() WHERE state = 'sleeping' RETURNING 1"
+        self.forget = f"SELECT absurd.cleanup_tasks('{name}', {KEPT_S}, {FORGOTTEN_AT_ONCE})"
+
+
+NEW = Lane(QUEUE)
+BEGUN = Lane(f"{QUEUE}_begun")
+LANES = (BEGUN, NEW)
+"""In the order in which they are asked: a run whose worker died, or that a person answered, does not stand behind a
+thousand that nobody has begun."""
 RECONCILE = f"SELECT pg_try_advisory_lock({_RECONCILING})"
 SILENT_MS = 10_000
 """A reconciler that is silent for so long is disconnected by the server: one that is paused must not keep others out."""
@@ -102,8 +118,8 @@ def prepare(url: str, name: str) -> None:
                 with db.transaction():
                     db.execute(BUNDLED_SCHEMA_SQL)
             _refuse_other_version(db, name)
-            if not db.execute(IS_THERE).fetchone()[0]:
-                db.execute("SELECT absurd.create_queue(%s)", (QUEUE,))
+            for lane in LANES:
+                db.execute("SELECT absurd.create_queue(%s)", (lane.name,))
     except psycopg.Error as error:
         raise translate(error, name) from error
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from answerable.engine.dispatch.absurd_queue import EXTEND, FAILED, dial
+from answerable.engine.dispatch.absurd_queue import FAILED, LANES, Lane, dial
 from answerable.observe.logs import warn
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Heart:
         self._on_lost = on_lost
         self._stuck_s = stuck_s
         self._good_until: dict[str, float] = {}
+        self._lane_of: dict[str, Lane] = {}
         self._guard = threading.Lock()
         self._stop = threading.Event()
         self._db: psycopg.Connection[Any] | None = None
@@ -56,15 +57,17 @@ class Heart:
         """Whether the database has answered within the lease."""
         return time.monotonic() - self.beat_at < self._lease_s
 
-    def hold(self, task: str, claimed_at: float) -> None:
+    def hold(self, task: str, lane: Lane, claimed_at: float) -> None:
         """Renew this claim from now on. `claimed_at` is when it was asked for."""
         with self._guard:
             self._good_until[task] = claimed_at + self._lease_s
+            self._lane_of[task] = lane
 
     def let_go(self, task: str) -> None:
         """Renew it no more."""
         with self._guard:
             self._good_until.pop(task, None)
+            self._lane_of.pop(task, None)
 
     def holds(self, task: str) -> bool:
         """Whether the claim is ours as far as we know."""
@@ -89,22 +92,27 @@ class Heart:
     def _renew(self, db: psycopg.Connection[Any]) -> None:
         is_stuck = time.monotonic() - self.loop_at > self._stuck_s
         with self._guard:
-            held = [] if is_stuck else list(self._good_until)
-        asked_at = time.monotonic()
+            held = {} if is_stuck else {task: self._lane_of[task] for task in self._good_until}
         if not held:
             db.execute("SELECT 1")
-            return
+        for lane in LANES:
+            tasks = [task for task, its in held.items() if its is lane]
+            if tasks:
+                self._renew_in(db, lane, tasks)
+
+    def _renew_in(self, db: psycopg.Connection[Any], lane: Lane, tasks: list[str]) -> None:
+        asked_at = time.monotonic()
         try:
-            db.execute(EXTEND, (self._lease_s, held))
-            self._renewed(held, asked_at)
+            db.execute(lane.extend.encode(), (self._lease_s, tasks))
+            self._renewed(tasks, asked_at)
             return
         except psycopg.Error as error:
             if error.sqlstate not in FAILED:
                 raise
-        for task in held:  # one of them is not ours any more, and an error of one is an error of all
+        for task in tasks:  # one of them is not ours any more, and an error of one is an error of all
             try:
                 asked_at = time.monotonic()
-                db.execute(EXTEND, (self._lease_s, [task]))
+                db.execute(lane.extend.encode(), (self._lease_s, [task]))
                 self._renewed([task], asked_at)
             except psycopg.Error as error:
                 if error.sqlstate not in FAILED:
@@ -128,5 +136,6 @@ class Heart:
         for task in tasks:
             with self._guard:
                 was_held = self._good_until.pop(task, None) is not None
+                self._lane_of.pop(task, None)
             if was_held:
                 self._on_lost(task)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from answerable.kernel.ids import RunId
 
 PAGE = 500
+ORPHANS_EVERY_S = 0.5
 FEW = 20
 """So many runs are asked for one by one; for more, everything that is due is read."""
 
@@ -84,6 +85,7 @@ class Reconciler:
         self._forget_rounds = max(1, int(forget_s / every_s))
         self._known: dict[str, str] = {}
         self._rounds = 0
+        self._is_ours = False
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
@@ -91,10 +93,28 @@ class Reconciler:
             await self.look()
             await asyncio.sleep(self._every_s * random.uniform(0.8, 1.2))  # noqa: S311 - only so that not all look at once
 
+    async def watch_orphans(self) -> None:
+        """Look often for runs whose owner died, so that they wait for its lease and not for us; until cancelled."""
+        known: dict[str, str] = {}
+        while True:
+            await asyncio.sleep(min(ORPHANS_EVERY_S, self._every_s))
+            if not self._is_ours:
+                known.clear()
+                continue
+            try:
+                orphans = await self._store.due(self._store.now(), PAGE, is_orphan=True)
+                new = [each for each in orphans if known.get(each.run) != each.mark]
+                known = {each.run: each.mark for each in orphans}
+                if new:
+                    say("orphans", runs=await self._dispatcher.enqueue(new))
+            except JournalError as error:
+                warn("reconcile_failed", error=type(error).__name__)
+
     async def look(self) -> int:
         """One look, if it is ours to look. Returns how many runs were handed out that nobody had been told of."""
         try:
-            if not await self._is_alone():
+            self._is_ours = await self._is_alone()
+            if not self._is_ours:
                 self._known.clear()
                 return 0
             # What was handed out once may be lost by the engine: now and then nothing is taken for known.

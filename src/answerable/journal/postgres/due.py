@@ -27,9 +27,13 @@ WHERE run.state <> 'ended' AND (%s::text IS NULL OR run.run = %s)
     WHERE is_active AND scope IN ('all', 'agent:' || run.agent, 'run:' || run.run)))
 ORDER BY run.created, run.run LIMIT %s
 """
+_ORPHANS = _DUE.replace("run.state <> 'ended'", "run.state = 'running'")
 
 
-async def due(reader: Reader, now: int, limit: int, *, after: str | None, run: str | None) -> list[Due]:
+async def due(
+    reader: Reader, now: int, limit: int, *, after: str | None, run: str | None, is_orphan: bool
+) -> list[Due]:
     """See `JournalStore.due`."""
-    rows = await reader.ask(_DUE, (now, run, run, after, after, now, limit))
+    question = _ORPHANS if is_orphan else _DUE
+    rows = await reader.ask(question, (now, run, run, after, after, now, limit))
     return [due_of(row) for row in rows]

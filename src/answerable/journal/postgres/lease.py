@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import platform
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from answerable.errors import ConfigError
 from answerable.journal.postgres.connect import connect, translate
 from answerable.journal.postgres.statements import LEASE_S
 
@@ -44,7 +46,28 @@ _RENEW = (
     " UPDATE answerable.worker SET heartbeat = clock_timestamp() FROM before WHERE worker.owner = before.owner"
     f" RETURNING before.heartbeat > clock_timestamp() - make_interval(secs => {LEASE_S})"
 )
+_CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
+CLOCK_OFF_MAX_S = 2.0
+"""How far a process's clock may be off the server's. Two processes are then apart by twice that at most, which is what
+recovering an intent of another process allows for."""
 _RELEASE = "DELETE FROM answerable.worker WHERE owner = %s"
+
+
+def clock_off(db: Any) -> float:
+    """By how many seconds our clock is ahead of the server's; what the question itself took is given to it."""
+    before = time.time()
+    row = db.execute(_CLOCK).fetchone()
+    after = time.time()
+    server = float(row[0])
+    return before - server if before > server else min(0.0, after - server)
+
+
+def _refuse_clock(off_s: float) -> None:
+    if abs(off_s) > CLOCK_OFF_MAX_S:
+        raise ConfigError(
+            f"the clock of this machine is {abs(off_s):.1f} s {'ahead of' if off_s > 0 else 'behind'} the database's",
+            hint="set it by NTP: deadlines of what another process has sent are read on it",
+        )
 
 
 class Lease:
@@ -60,12 +83,13 @@ class Lease:
         self._db: Any = None
         try:
             self._db = connect(url, "heartbeat")
+            _refuse_clock(clock_off(self._db))
             self._db.execute(_FORGET)
             self._db.execute(_TAKE, self._row)
-        except psycopg.Error as error:
+        except (psycopg.Error, ConfigError) as error:
             if self._db is not None:
                 self._db.close()
-            raise translate(error, name) from error
+            raise (translate(error, name) if isinstance(error, psycopg.Error) else error) from error
         self._thread = threading.Thread(target=self._renew, name="answerable-heartbeat", daemon=True)
         self._thread.start()
 

@@ -64,6 +64,12 @@ _DERIVED = {
     "claim": "SELECT key, state, amount, count FROM answerable.claim",
     "halt": "SELECT scope, epoch, is_active FROM answerable.halt",
 }
+_TAKE_NOTICE = (
+    "UPDATE answerable.notice SET taken = clock_timestamp() + make_interval(secs => %s) WHERE id ="
+    " (SELECT id FROM answerable.notice WHERE delivered IS NULL AND id > %s"
+    " AND (taken IS NULL OR taken <= clock_timestamp()) ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)"
+    " RETURNING id, run, kind, created, attempts"
+)
 _BUDGETS = "SELECT id, unit, sum(reserved)::bigint, sum(spent)::bigint FROM answerable.budget"
 
 
@@ -314,10 +320,16 @@ class PostgresJournal:
         return found
 
     async def due(
-        self, now: int, limit: int, *, after: str | None = None, run: str | None = None
+        self,
+        now: int,
+        limit: int,
+        *,
+        after: str | None = None,
+        run: str | None = None,
+        is_orphan: bool = False,
     ) -> list[Due]:
         """See `JournalStore.due`."""
-        return await due(self._reader, now, limit, after=after, run=run)
+        return await due(self._reader, now, limit, after=after, run=run, is_orphan=is_orphan)
 
     async def open_effects(self) -> list[str]:
         """See `JournalStore.open_effects`."""
@@ -360,10 +372,16 @@ class PostgresJournal:
         )
         return [Notice(id=r[0], run=r[1], kind=r[2], created=r[3], attempts=r[4]) for r in rows]
 
+    async def take_notice(self, *, after: int = 0, for_s: float) -> Notice | None:
+        """See `JournalStore.take_notice`. By the server's clock."""
+        rows = await self._reader.ask(_TAKE_NOTICE, (for_s, after))
+        return Notice(**dict(zip(Notice.__slots__, rows[0], strict=True))) if rows else None
+
     async def delivered(self, notice: int, *, is_done: bool) -> None:
         """See `JournalStore.delivered`."""
         await self._reader.ask(
-            "UPDATE answerable.notice SET attempts = attempts + 1, delivered = %s WHERE id = %s",
+            "UPDATE answerable.notice SET attempts = attempts + 1, delivered = %s, taken = NULL"
+            " WHERE id = %s AND delivered IS NULL",
             (self._clock() if is_done else None, notice),
         )
 

@@ -10,6 +10,7 @@ connection before anybody is told anything (`resolve.py`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import random
 import threading
@@ -73,12 +74,13 @@ class Writer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[tuple[Entry, ...]] = loop.create_future()
         self._queue.put((appends, loop, future))
-        # A cancelled caller must not leave a commit in doubt: it waits for the answer, then is cancelled.
+        # A cancelled caller must not leave a commit in doubt, however often it is: it waits for the answer first.
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            if not future.done():
-                await asyncio.wait([future])
+            while not future.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([future])
             raise
 
     def close(self) -> None:

@@ -27,6 +27,7 @@ WHERE run.state <> 'ended' AND (:run IS NULL OR run.run = :run)
     WHERE is_active AND scope IN ('all', 'agent:' || run.agent, 'run:' || run.run)))
 ORDER BY run.created, run.run LIMIT :limit
 """
+_ORPHANS = _DUE.replace("run.state <> 'ended'", "run.state <> 'ended' AND run.state = 'running'")
 
 
 def due(
@@ -37,11 +38,14 @@ def due(
     *,
     after: str | None,
     run: str | None,
+    is_orphan: bool = False,
 ) -> list[Due]:
     """See `JournalStore.due`."""
     dead = [owner for (owner,) in db.execute(_OWNERS) if not is_alive(owner)]
+    if is_orphan and not dead:
+        return []
     asked = {"now": now, "limit": limit, "after": after, "run": run, "dead": _json(dead)}
-    return [due_of(row) for row in db.execute(_DUE, asked)]
+    return [due_of(row) for row in db.execute(_ORPHANS if is_orphan else _DUE, asked)]
 
 
 def _json(names: list[str]) -> str:

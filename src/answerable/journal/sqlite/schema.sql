@@ -54,10 +54,11 @@ CREATE TABLE halt (
     reason TEXT NOT NULL, since INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- Not derived: whether somebody has been told is known only here. At least once is the promise.
+-- Not derived: whether somebody has been told is known only here. At least once is the promise. Until `taken` one
+-- process is telling it, and the others leave it alone.
 CREATE TABLE notice (
     id INTEGER PRIMARY KEY, run TEXT NOT NULL, kind TEXT NOT NULL, created INTEGER NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0, delivered INTEGER
+    attempts INTEGER NOT NULL DEFAULT 0, delivered INTEGER, taken INTEGER
 );
 CREATE INDEX notice_open ON notice (id) WHERE delivered IS NULL;
 

@@ -391,12 +391,24 @@ class SqliteJournal:
         return sorted(rows, key=lambda row: (row.started, row.owner))
 
     async def due(
-        self, now: int, limit: int, *, after: str | None = None, run: str | None = None
+        self,
+        now: int,
+        limit: int,
+        *,
+        after: str | None = None,
+        run: str | None = None,
+        is_orphan: bool = False,
     ) -> list[Due]:
         """See `JournalStore.due`."""
         with translated(self.path):
             return due(
-                self._db, lambda owner: is_alive(self._owners, owner), now, limit, after=after, run=run
+                self._db,
+                lambda owner: is_alive(self._owners, owner),
+                now,
+                limit,
+                after=after,
+                run=run,
+                is_orphan=is_orphan,
             )
 
     async def notices(self) -> list[Notice]:
@@ -407,11 +419,30 @@ class SqliteJournal:
             ).fetchall()
         return [Notice(id=r[0], run=r[1], kind=r[2], created=r[3], attempts=r[4]) for r in rows]
 
+    async def take_notice(self, *, after: int = 0, for_s: float) -> Notice | None:
+        """See `JournalStore.take_notice`. Looking writes nothing; who loses against another process looks again."""
+        now = self._clock()
+        with translated(self.path):
+            while row := self._db.execute(
+                "SELECT id, run, kind, created, attempts FROM notice WHERE delivered IS NULL AND id > ?"
+                " AND (taken IS NULL OR taken <= ?) ORDER BY id LIMIT 1",
+                (after, now),
+            ).fetchone():
+                is_ours = self._small.execute(
+                    "UPDATE notice SET taken = ? WHERE id = ? AND delivered IS NULL"
+                    " AND (taken IS NULL OR taken <= ?)",
+                    (now + int(for_s * 1_000_000), row[0], now),
+                ).rowcount
+                if is_ours:
+                    return Notice(id=row[0], run=row[1], kind=row[2], created=row[3], attempts=row[4])
+        return None
+
     async def delivered(self, notice: int, *, is_done: bool) -> None:
         """See `JournalStore.delivered`."""
         with translated(self.path):
             self._small.execute(
-                "UPDATE notice SET attempts = attempts + 1, delivered = ? WHERE id = ?",
+                "UPDATE notice SET attempts = attempts + 1, delivered = ?, taken = NULL"
+                " WHERE id = ? AND delivered IS NULL",
                 (self._clock() if is_done else None, notice),
             )
 

@@ -1,5 +1,6 @@
 -- The journal's truth, and what follows from it. See spec/journal.md: the same tables as in SQLite, with the same
--- meaning. Times are microseconds of UTC as the entries have them, but for `worker`, which goes by the server's clock.
+-- meaning. Times are microseconds of UTC as the entries have them, but for `worker` and for `taken` of a notice, which go
+-- by the server's clock.
 --
 -- Names sort as bytes ("C"): so does Python, and rows are locked in that order by everybody.
 -- A table whose rows change in place leaves room in its pages, so that a change needs no new index row.
@@ -74,11 +75,12 @@ CREATE TABLE answerable.halt (
     by text COLLATE "C" NOT NULL, reason text COLLATE "C" NOT NULL, since bigint NOT NULL
 );
 
--- Not derived: whether somebody has been told is known only here. At least once is the promise.
+-- Not derived: whether somebody has been told is known only here. At least once is the promise. Until `taken` one
+-- process is telling it, and the others leave it alone.
 CREATE TABLE answerable.notice (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, run text COLLATE "C" NOT NULL,
     kind text COLLATE "C" NOT NULL, created bigint NOT NULL, attempts bigint NOT NULL DEFAULT 0,
-    delivered bigint
+    delivered bigint, taken timestamptz
 );
 CREATE INDEX notice_open ON answerable.notice (id) WHERE delivered IS NULL;
 
@@ -87,7 +89,8 @@ CREATE TABLE answerable.worker (
     owner text COLLATE "C" PRIMARY KEY, host text NOT NULL, pid bigint NOT NULL, version text NOT NULL,
     started timestamptz NOT NULL, heartbeat timestamptz NOT NULL, releases text[] NOT NULL
 ) WITH (fillfactor = 50);
-CREATE INDEX run_owner ON answerable.run (owner) WHERE state <> 'ended';
+-- Which runs are being driven, and by whom: asked twice a second for those whose owner died.
+CREATE INDEX run_owner ON answerable.run (owner) WHERE state = 'running';
 
 -- Not derived: what is left of each tool's limits, for all processes. Reads have no entry of their own to count. Without
 -- it every limit begins anew; no proof depends on it.
