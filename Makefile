@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 JOBS ?= 2
 
-.PHONY: help demo test sim check coverage fix bench lock clean
+.PHONY: help demo test sim soak check coverage fix bench lock clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ COUNT ?= 200
 
 sim: $(VENV)/.installed  ## several workers simulated with every fault: SEED=n COUNT=n; ends with one line of figures
 	@PYTHONPATH=src:. $(BIN)/python -m tests.sim.play_seeds --seed $(SEED) --count $(COUNT)
+
+soak: $(VENV)/.installed  ## an hour's trouble in fifteen minutes, on PostgreSQL: workers killed, halts, ten thousand waiting
+	@PYTHONPATH=src:. $(BIN)/python -m tests.soak $(WHICH)
 
 check: $(VENV)/.installed  ## lint, types, layers, documentation
 	@$(BIN)/ruff format --check --quiet src tests bench examples || { echo "run make fix" >&2; exit 1; }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,35 @@ def test_halt_stops_new_work_and_resume_lifts_it(desk: Path, capsys: pytest.Capt
     assert said(capsys, "run", "--input", "more.jsonl")["outcomes"]["succeeded"] == 0
     assert said(capsys, "resume", "agent:refund-desk")["lifted"] == "agent:refund-desk"
     assert call(["resume", "agent:refund-desk"]) == 3, "it is lifted already"
+
+
+def test_resume_begins_what_another_release_accepted_and_says_so(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once: from then on the run belongs to the release that began it."""
+    assert call(["halt", "--agent", "refund-desk", "--reason", "looking"]) == 0
+    ticket = {
+        "id": "C-9",
+        "customer_email": "ben@example.com",
+        "order_id": "O-1002",
+        "request": "order_status",
+    }
+    Path("more.jsonl").write_text(json.dumps(ticket) + "\n")
+    assert call(["run", "--input", "more.jsonl"]) == 0
+    run = run_that(capsys, "created")
+    with Path("prompt.md").open("a") as prompt:
+        prompt.write("\nBe brief.\n")
+    assert call(["resume", run]) == 0
+    assert "accepted by release" not in capsys.readouterr().err, "it is halted: nothing was begun"
+    assert call(["resume", "agent:refund-desk"]) == 0
+    assert call(["resume", run]) == 0
+    told = capsys.readouterr().err
+    assert re.search(
+        rf"{run} was accepted by release (\w{{12}}) and is begun with release (?!\1)\w{{12}}", told
+    )
+    assert "did not begin it" in said(capsys, "show", run)["who"]["answer"]
+    assert call(["resume", run]) == 0
+    assert "accepted by release" not in capsys.readouterr().err
 
 
 def test_replay_is_equal(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:

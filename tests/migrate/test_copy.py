@@ -87,6 +87,21 @@ async def test_truth_is_copied_and_what_follows_is_rebuilt(pair: tuple[str, str]
         await store.close()
 
 
+async def test_a_copy_begins_with_no_notice_taken(pair: tuple[str, str]) -> None:
+    """Whoever was telling somebody did so from the old place; what is not delivered is told from the new one."""
+    await write_story(pair[0])
+    store = await opened(pair[0])
+    taken = await store.take_notice(for_s=600)
+    await store.close()
+    moved(*pair)
+    store = await opened(pair[1])
+    again = await store.take_notice(for_s=600)
+    await store.close()
+
+    assert taken is not None
+    assert again == taken
+
+
 async def test_a_moved_journal_goes_on_where_it_is_now(pair: tuple[str, str]) -> None:
     """What was open is driven to its end there; an approval is taken; nothing that was done is done again."""
     source, target = pair

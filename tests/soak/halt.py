@@ -48,7 +48,7 @@ async def run(*, is_small: bool) -> list[str]:
     """Wave after wave. Returns what was wrong."""
     waves = WAVES // 5 if is_small else WAVES
     with stage(workers=3, concurrency=16) as on:
-        on.vendor("/set", {"slow_s": [0.02, 0.1], "loses": 0.0})
+        on.vendor("/set", {"slow_s": [0.05, 0.9], "loses": 0.01})
         taken = [await _wave(on, number) for number in range(waves)]
         standing = on.standing()
     latest = [each[0] for each in taken]

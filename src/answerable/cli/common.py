@@ -125,11 +125,18 @@ def opened(url: str, *, accept_loss: bool = False) -> AbstractAsyncContextManage
     """A journal that exists, open for reading and for what operators append; closed in the end."""
     from contextlib import asynccontextmanager
 
-    from answerable.project import open_store
+    from answerable.engine.ports import (
+        system_ports,
+    )  # and not the composition root: a halt must not wait for imports
+    from answerable.journal.opening import open_store
+
+    ports = system_ports()
 
     @asynccontextmanager
     async def open_it() -> AsyncGenerator[JournalStore]:
-        store = await open_store(url, must_exist=True, accept_loss=accept_loss)
+        store = await open_store(
+            url, entropy=ports.entropy, clock=ports.clock.now_us, must_exist=True, accept_loss=accept_loss
+        )
         try:
             yield store
         finally:

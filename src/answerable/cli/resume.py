@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,11 @@ from answerable.cli.common import (
 )
 from answerable.cli.run import Concurrency, Durability, Model, workers_of
 
+if TYPE_CHECKING:
+    from answerable.engine.runtime import Runtime
+    from answerable.kernel.ids import RunId
+
+SHOWN_MAX = 5
 What = Annotated[
     str | None,
     typer.Argument(
@@ -52,7 +57,8 @@ def resume(
     """Drive open runs on, or lift a halt.
 
     `resume --all` is what to do after a crash, after an approval, and in doubt: each open run goes on from
-    what the journal says, effects in doubt are settled first, and runs that wait stay as they are.
+    what the journal says, effects in doubt are settled first, and runs that wait stay as they are. A run that was
+    accepted by another release of its agent and never begun is begun with the one that is here, and belongs to it.
     `resume all` is another thing: it lifts the halt of everything. `resume all --all` does both.
     """
     is_scope = what is not None and (what == "all" or what.partition(":")[0] in ("agent", "tool", "run"))
@@ -138,5 +144,30 @@ async def _drive(
             talk(f"a halt of `{halt.scope}` is in force: what it covers does not go on")
             talk(f"hint: `answerable resume {halt.scope}` lifts it")
         runs = None if text is None else [RunId(await find_run(runtime.store, text))]
+        others = await _accepted_by_others(runtime, runs)
         done = await batch.drive(runtime, runs, url, concurrency=concurrency, title="resuming")
+        await _say_begun(runtime, others)
     return batch.finish(done, as_json=as_json)
+
+
+async def _accepted_by_others(runtime: Runtime, runs: list[RunId] | None) -> dict[str, str]:
+    """The runs that nobody has begun and that a release accepted which is not here; each with that release."""
+    from answerable.engine.dispatch.releases import release_of
+
+    here = set(runtime.releases())
+    rows = [row for row in await runtime.store.runs(states=("created",)) if runs is None or row.run in runs]
+    accepted = {row.run: await release_of(runtime.store, row.run) for row in rows}
+    return {run: release for run, release in accepted.items() if release not in here}
+
+
+async def _say_begun(runtime: Runtime, accepted: dict[str, str]) -> None:
+    """Say which of them were begun all the same, with another release."""
+    from answerable.engine.dispatch.releases import release_of
+
+    begun = [(run, before, await release_of(runtime.store, run)) for run, before in accepted.items()]
+    begun = [each for each in begun if each[1] != each[2]]
+    for run, before, now in begun[:SHOWN_MAX]:
+        old, new = (name.partition("@")[2][:12] for name in (before, now))
+        talk(f"{run} was accepted by release {old} and is begun with release {new}, which it belongs to now")
+    if len(begun) > SHOWN_MAX:
+        talk(f"and {len(begun) - SHOWN_MAX} more")

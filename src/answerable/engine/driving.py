@@ -63,13 +63,21 @@ class Ending:
         self.check = check
 
 
-async def adopt(ctx: Context, owner: str, cause: str) -> None:
-    """Become the run's owner; from here on nobody else can write to it."""
+async def adopt(ctx: Context, owner: str, cause: str, *, release: str | None = None) -> None:
+    """Become the run's owner; from here on nobody else can write to it.
+
+    `release` is given where the run's code is called next: a run that was never begun is pinned to it.
+    """
     recorder = ctx.recorder
+    state = recorder.state
     now = ctx.ports.clock.now_us()
     await recorder.commit(
         events.RunAdopted(
-            epoch=recorder.head.epoch + 1, owner=owner, cause=cause, limits=tuple(ctx.limits(now))
+            epoch=recorder.head.epoch + 1,
+            owner=owner,
+            cause=cause,
+            limits=tuple(ctx.limits(now)),
+            release=release if state.epoch == 0 and release != state.release else None,
         )
     )
     inbox = await recorder.store.entries(f"inbox/{recorder.run}")

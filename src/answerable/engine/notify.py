@@ -66,7 +66,7 @@ class Notifier:
             await asyncio.wait([self._task])
         finally:
             self._task.cancel()
-        await self.deliver()
+        await self.deliver(is_last=True)
 
     async def _look(self) -> None:
         pause = LOOK_EVERY_S
@@ -77,12 +77,18 @@ class Notifier:
                 all_told = await self.deliver()
                 pause = LOOK_EVERY_S if all_told else min(pause * 2, 60.0)
 
-    async def deliver(self) -> bool:
-        """Try everything that is waiting and that no other process is telling; whether all of it was told."""
+    async def deliver(self, *, is_last: bool = False) -> bool:
+        """Try everything that is waiting and that no other process is telling; whether all of it was told.
+
+        Unless it is the last time, nothing more is begun once we are closing.
+        """
         all_told = True
         last = 0
         try:
-            while notice := await self._store.take_notice(after=last, for_s=TAKEN_S):
+            while is_last or not self._is_closing.is_set():
+                notice = await self._store.take_notice(after=last, for_s=TAKEN_S)
+                if notice is None:
+                    break
                 last = notice.id
                 is_done = await self._tell(notice)
                 await self._store.delivered(last, is_done=is_done)

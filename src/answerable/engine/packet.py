@@ -116,7 +116,7 @@ def build_packet(
             "journal": journal,
             "agent": agent,
             "owner": owner,
-            "release": state.created.release if state.created else "",
+            "release": state.release,
             "subject": state.created.subject if state.created else "",
         },
         "dedup_key": _hash("answerable/dedup/v1", journal, run, code).hex()[:32],

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from answerable.gates.pipeline import Policy
     from answerable.journal.store import JournalStore
     from answerable.kernel.secret import Secret
+    from answerable.kernel.state import RunState
     from answerable.models.port import ModelPort
 
 OPEN = ("created", "running", "waiting")
@@ -171,7 +172,8 @@ class Runtime:
 
         With a lease, the run is taken from those who had it before, although they may look alive: their next append is
         refused. A run of an agent or release that is not here is then left as it is, and its outcome says that it waits
-        for the release: another worker may have it. Without a lease it is parked, and nobody is taken anything from.
+        for the release: another worker may have it. Without a lease nobody is taken anything from; a run that another
+        release began is parked, and one that was never begun is begun with the release that is here, and pinned to it.
         """
         for _ in range(5):
             try:
@@ -201,7 +203,7 @@ class Runtime:
             and await self.store.is_alive(state.owner)
         ):
             return driving.outcome_of(recorder)
-        if lease is not None and state.created.release != self._roster.releases.get(state.created.agent):
+        if lease is not None and state.release != self._roster.releases.get(state.created.agent):
             return self._not_here(recorder, state.created)
         ctx, task = await self._context(recorder, can_park=state.created.kind == "driven")
         if (state.epoch == 0 or state.parked is not None) and await self._is_halted(ctx):
@@ -209,7 +211,7 @@ class Runtime:
             return driving.outcome_of(recorder)
         if state.parked is not None and not await self._is_ready(ctx):
             return driving.outcome_of(recorder)
-        if state.epoch and state.created.release != self._roster.releases[ctx.agent.name]:
+        if state.epoch and state.release != self._roster.releases[ctx.agent.name]:
             return await self._wait_for_release(ctx)
         if state.created_at <= self._lost_until and state.last_at <= self._lost_until:
             return await self._give_up_on_lost(ctx)
@@ -233,7 +235,7 @@ class Runtime:
 
     async def _work(self, ctx: Context, task: BaseModel, cause: str, program: Program) -> Outcome:
         try:
-            await driving.adopt(ctx, self.owner, cause)
+            await driving.adopt(ctx, self.owner, cause, release=self._roster.releases[ctx.agent.name])
             created = ctx.recorder.state.created
             assert created is not None
             if created.kind == "attached":
@@ -271,7 +273,7 @@ class Runtime:
 
     def _not_here(self, recorder: Recorder, created: events.RunCreated) -> Outcome:
         """A run that another worker may be able to drive: nothing is written, so nobody is kept from it."""
-        reason = _other_release(created.release)
+        reason = _other_release(recorder.state)
         if created.agent not in self._roster.releases:
             reason = f"the agent `{created.agent}` is not here"
         return replace(driving.outcome_of(recorder, reason=reason), waiting_for="release")
@@ -279,11 +281,10 @@ class Runtime:
     async def _wait_for_release(self, ctx: Context) -> Outcome:
         """Park a run whose prompt, tools or models are not the ones that it began with."""
         recorder = ctx.recorder
-        assert recorder.state.created is not None
         if recorder.state.parked is None:
             await driving.adopt(ctx, self.owner, "recovery")
             await recorder.commit(events.RunParked(waiting_for="release"))
-        return driving.outcome_of(recorder, reason=_other_release(recorder.state.created.release))
+        return driving.outcome_of(recorder, reason=_other_release(recorder.state))
 
     async def _give_up_on_lost(self, ctx: Context) -> Outcome:
         """Entries after the run's last one may be lost: what they said was sent cannot be known any more."""
@@ -335,8 +336,7 @@ class Runtime:
         parked = ctx.recorder.state.parked
         assert parked is not None
         if parked.waiting_for == "release":
-            created = ctx.recorder.state.created
-            return created is not None and created.release == self._roster.releases[ctx.agent.name]
+            return ctx.recorder.state.release == self._roster.releases[ctx.agent.name]
         if parked.waiting_for != "approval":
             return parked.wake_at is None or self.ports.clock.now_us() >= parked.wake_at
         for step in ctx.recorder.state.calls.values():
@@ -465,10 +465,11 @@ class Runtime:
             await wake(self.store, self.dispatcher, run)
 
 
-def _other_release(release: str) -> str:
+def _other_release(state: RunState) -> str:
+    did = "began with" if state.epoch else "was accepted by"
     return (
-        f"it began with release {release[:12]} and waits for it: the agent's prompt, tools or models are others now;"
-        " drive it with the release that began it"
+        f"it {did} release {state.release[:12]} and waits for it: the agent's prompt, tools or models are others now;"
+        " drive it with that release"
     )
 
 

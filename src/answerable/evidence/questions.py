@@ -82,7 +82,10 @@ def places(said: Sequence[Said[Any]]) -> list[Place]:
 def who(view: RunView) -> tuple[str, list[Place]]:
     """Which agent, in which release, run by which process, with which models."""
     created = view.created
-    text = f"The agent `{created.agent}`, release {created.release[:12]}, autonomy `{created.autonomy}`."
+    pinned = view.state.release
+    text = f"The agent `{created.agent}`, release {pinned[:12]}, autonomy `{created.autonomy}`."
+    if pinned != created.release:
+        text += f" Release {created.release[:12]} accepted the run, and did not begin it."
     adopted = view.find(RunAdopted)
     owners = list(dict.fromkeys(each.event.owner for each in adopted))
     if owners:

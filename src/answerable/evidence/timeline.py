@@ -93,7 +93,8 @@ def _moment(view: RunView, said: Said[Event]) -> list[tuple[str, Tone]]:
 def _adopted(event: RunAdopted) -> list[tuple[str, Tone]]:
     words = {"start": "started", "wake": "woken", "recovery": "recovered after its process was gone"}
     tone: Tone = "plain" if event.cause == "recovery" else "quiet"
-    return [(f"{words.get(event.cause, event.cause)} by `{in_line(event.owner)}`", tone)]
+    begun = f", with release {event.release[:12]}" if event.release else ""
+    return [(f"{words.get(event.cause, event.cause)} by `{in_line(event.owner)}`{begun}", tone)]
 
 
 def _model(view: RunView, event: ModelEnded) -> tuple[str, Tone]:

@@ -34,12 +34,16 @@ class RunCreated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunAdopted:
-    """An owner took the run; older owners can append nothing from here on."""
+    """An owner took the run; older owners can append nothing from here on.
+
+    `release` is the one that begins the run, where another one accepted it.
+    """
 
     epoch: int
     owner: str
     cause: str
     limits: tuple[tuple[str, str, int], ...] = ()
+    release: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

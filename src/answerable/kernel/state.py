@@ -108,6 +108,8 @@ class RunState:
     ended_at: int = 0
     epoch: int = 0
     owner: str = ""
+    release: str = ""
+    """What the run is pinned to: the release that began it; until then, the one that accepted it."""
     limits: tuple[tuple[str, str, int], ...] = ()
     models: dict[str, ModelStep] = field(default_factory=dict[str, ModelStep])
     calls: dict[str, CallStep] = field(default_factory=dict[str, CallStep])
@@ -187,9 +189,10 @@ def apply_event(state: RunState, event: Event, at: int, inbox: Sequence[Entry] =
         case CallEnded():
             _call_ended(state, event)
         case RunCreated():
-            state.created, state.created_at = event, at
+            state.created, state.created_at, state.release = event, at, event.release
         case RunAdopted():
             state.epoch, state.owner, state.limits = event.epoch, event.owner, event.limits
+            state.release = event.release or state.release
             state.started_at = state.started_at or at
             state.parked = None
         case ValueTaken():

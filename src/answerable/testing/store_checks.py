@@ -330,12 +330,17 @@ async def _a_notice_is_taken_by_one_process_at_a_time(stores: Stores) -> None:
     must(await other.notices() == [first, second], "a notice that is taken is not listed any more")
     await one.delivered(first.id, is_done=False)
     must(await other.take_notice(after=first.id, for_s=600) is None, "a notice before `after` is given out")
-    again = await other.take_notice(for_s=0)  # taken, and its time is over at once: as if that process had died
-    must(again is not None and again.attempts == 1, "a notice that could not be delivered is not given out again")
+    again = await other.take_notice(
+        for_s=0
+    )  # taken, and its time is over at once: as if that process had died
+    must(
+        again is not None and again.attempts == 1,
+        "a notice that could not be delivered is not given out again",
+    )
     again = await one.take_notice(for_s=600)
     must(again is not None and again.id == first.id, "a notice is not given out again when its time is over")
     await one.delivered(first.id, is_done=True)
-    await other.delivered(first.id, is_done=False)  # it was slower than its time, and knows nothing of the other
+    await other.delivered(first.id, is_done=False)  # it took longer than its time
     await other.delivered(second.id, is_done=True)
     must(await one.take_notice(for_s=0) is None, "what was told is given out again")
     must(await one.notices() == [], "what was told is listed again after a later attempt that failed")

@@ -79,10 +79,10 @@ INSERT INTO "head" VALUES('run/run_goar32zz3ldo7634gc4ehwpb5i',6,'37f98a00311e93
 INSERT INTO "head" VALUES('tenant/default',1,'096efe4de06efa8f759a7a048ed4eddd704b0f69b7a198a3269a2ac119931ae2',0,1788426000000000);
 CREATE TABLE notice (
     id INTEGER PRIMARY KEY, run TEXT NOT NULL, kind TEXT NOT NULL, created INTEGER NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0, delivered INTEGER
+    attempts INTEGER NOT NULL DEFAULT 0, delivered INTEGER, taken INTEGER
 );
-INSERT INTO "notice" VALUES(1,'run_goar32zz3ldo7634gc4ehwpb5i','approval',1788426000000000,0,NULL);
-INSERT INTO "notice" VALUES(2,'run_fri4b4oy2lametj7rv3w3iqyxm','escalated',1788426000000000,0,NULL);
+INSERT INTO "notice" VALUES(1,'run_goar32zz3ldo7634gc4ehwpb5i','approval',1788426000000000,0,NULL,NULL);
+INSERT INTO "notice" VALUES(2,'run_fri4b4oy2lametj7rv3w3iqyxm','escalated',1788426000000000,0,NULL,NULL);
 CREATE TABLE payload (
     ref TEXT PRIMARY KEY, subject TEXT NOT NULL, retention TEXT NOT NULL, created INTEGER NOT NULL,
     size INTEGER NOT NULL, body BLOB, erased INTEGER

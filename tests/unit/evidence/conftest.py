@@ -58,6 +58,8 @@ class Story:
     )
     on_behalf_of: str = "ana@example.com"
     requested_by: str = ""
+    begun_by: str | None = None
+    """The release that begins it, where another accepted it."""
     limits: tuple[tuple[str, str, int], ...] = (
         (f"run:{RUN}", "tool_calls", 20),
         (f"run:{RUN}", "model_calls", 30),
@@ -130,7 +132,9 @@ class Story:
             subject="sub_ana",
             task=self.ref(task),
         )
-        adopted = events.RunAdopted(epoch=1, owner="own_first", cause="start", limits=self.limits)
+        adopted = events.RunAdopted(
+            epoch=1, owner="own_first", cause="start", limits=self.limits, release=self.begun_by
+        )
         return self.write(created, content=(task,), epoch=0).write(adopted)
 
     def model(self, path: str, text: str = "", *, cost: int | None = 1500) -> Story:

@@ -31,6 +31,15 @@ def test_who_names_agent_release_process_and_model(story: Any) -> None:
     assert cited(view, "who") == [("run", 1, ""), ("run", 2, ""), ("run", 3, "1.0")]
 
 
+def test_who_names_the_release_that_began_it_where_another_accepted_it(story: Any) -> None:
+    story.begun_by = "e" * 64
+    view = story.begin().tell()
+    assert said(view, "who").startswith(
+        "The agent `refund-desk`, release eeeeeeeeeeee, autonomy `capped`. Release ffffffffffff accepted the run, and did"
+        " not begin it."
+    )
+
+
 def test_for_whom_names_the_user_and_whose_data_it_is(story: Any) -> None:
     story.requested_by = "help-desk"
     view = story.begin().tell()

@@ -92,6 +92,17 @@ def test_a_run_is_created_then_running_then_waiting_then_running_then_ended() ->
     assert state.limits == ADOPTED.limits
 
 
+def test_a_run_is_pinned_to_the_release_that_began_it() -> None:
+    """That is the one that accepted it, unless the first adoption names another; later ones change nothing."""
+    state = RunState()
+    pinned: list[str] = []
+    for event in (CREATED, replace(ADOPTED, release="other"), replace(ADOPTED, epoch=2)):
+        apply_event(state, event, 7)
+        pinned.append(state.release)
+    assert pinned == [CREATED.release, "other", "other"]
+    assert run().release == CREATED.release
+
+
 def test_nothing_stands_before_the_creation_and_nothing_is_created_twice() -> None:
     """A stream without its beginning is no run."""
     with pytest.raises(IllegalEvent, match="cannot stand here"):

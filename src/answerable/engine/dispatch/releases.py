@@ -1,10 +1,14 @@
-"""Which worker can drive which run: a run is pinned to the release of its agent that accepted it."""
+"""Which worker can drive which run: a run is pinned to the release of its agent that began it.
+
+Until it is begun that is the release that accepted it: a worker begins no run of another one. Who resumes a run by
+name may, and its release is then the one that the run is pinned to.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from answerable.kernel.events import RunCreated
+from answerable.kernel.events import RunAdopted, RunCreated
 from answerable.kernel.ids import RunId, run_stream
 
 if TYPE_CHECKING:
@@ -20,9 +24,12 @@ def release_name(agent: str, release: str) -> str:
 
 async def release_of(store: JournalStore, run: str) -> str:
     """What a worker must have to drive this run."""
-    created = (await store.entries(run_stream(RunId(run))))[0].events[0]
+    created, *later = (
+        event for entry in await store.entries(run_stream(RunId(run))) for event in entry.events
+    )
     assert isinstance(created, RunCreated)
-    return release_name(created.agent, created.release)
+    begun = next((event.release for event in later if isinstance(event, RunAdopted)), None)
+    return release_name(created.agent, begun or created.release)
 
 
 def releases_there(workers: Iterable[WorkerRow]) -> frozenset[str]:

@@ -80,6 +80,7 @@ _RUN: Final[dict[str, dict[str, f.Field]]] = {
         "owner": f.TOKEN,
         "cause": f.one_of("start", "wake", "recovery"),
         "limits": f.LIMITS,
+        "release?": f.TOKEN,
     },
     "ValueTaken": {"path": f.PATH, "kind": f.one_of("now", "random", "uuid"), "value": f.TOKEN},
     "ModelIntended": {

@@ -74,6 +74,7 @@ class RunOrder:
         self._inbox = inbox
         self._is_adopted = False
         self._is_begun = False
+        self._accepted_by = ""
         self._unknown_at_end: frozenset[str] | None = None
         self._messages = 0
         self._folded = 0
@@ -109,14 +110,19 @@ class RunOrder:
                 "after RunEnded a CallEnded needs an effect that was unknown, via late, person or probe",
             )
 
-    def _created(self, _event: Event) -> Iterator[Wrong]:
+    def _created(self, event: Event) -> Iterator[Wrong]:
         if self._is_begun:
             yield "order", "RunCreated stands twice"
         self._is_begun = True
+        self._accepted_by = event["release"]
 
-    def _adopted(self, _event: Event) -> Iterator[Wrong]:
+    def _adopted(self, event: Event) -> Iterator[Wrong]:
+        if "release" in event:
+            if self._is_adopted:
+                yield "order", "RunAdopted names a release although the run was begun before"
+            elif event["release"] == self._accepted_by:
+                yield "order", "RunAdopted names the release that accepted the run"
         self._is_adopted = True
-        yield from ()
 
     def _step(self, event: Event) -> _Step:
         return self._steps.setdefault(event["path"], _Step())

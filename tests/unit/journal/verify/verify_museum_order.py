@@ -13,6 +13,7 @@ from tests.unit.journal.verify.verify_stories import (
     adopted,
     approved_via_inbox,
     asked,
+    begun_by_another_release,
     crashed_and_recovered,
     created,
     decided,
@@ -80,6 +81,18 @@ def done_without_adoption() -> Journal:
     journal = Journal()
     journal.append(STREAM, created(journal), decided("0.0", "get_order", "read"))
     return journal
+
+
+@exhibit("order")
+def release_changed_later() -> Journal:
+    """A run that was begun is pinned to another release when it is taken over."""
+    return edited_event(begun_by_another_release, 4, 0, release="rel-3")
+
+
+@exhibit("order")
+def release_that_accepted_it() -> Journal:
+    """A run that is begun by the release that accepted it, and says so as if it were another."""
+    return edited_event(begun_by_another_release, 2, 0, release="rel-1")
 
 
 @exhibit("order")

@@ -28,10 +28,11 @@ def created(journal: Journal, **fields: object) -> Json:
     return {**event, **fields}
 
 
-def adopted(epoch: int = 1, cause: str = "start") -> Json:
+def adopted(epoch: int = 1, cause: str = "start", **fields: object) -> Json:
     """`RunAdopted` by a process."""
     limits = [[BUDGET, "tool_calls", 20], [BUDGET, "money", 400_000]]
-    return {"type": "RunAdopted", "epoch": epoch, "owner": "host-1/42", "cause": cause, "limits": limits}
+    event = {"type": "RunAdopted", "epoch": epoch, "owner": "host-1/42", "cause": cause, "limits": limits}
+    return {**event, **fields}
 
 
 def decided(path: str, tool: str, effect_class: str, verdict: str = "allow", **fields: object) -> Json:
@@ -211,6 +212,15 @@ def crashed_and_recovered(journal: Journal) -> None:
     journal.append(STREAM, ended("0.0", "create_refund", effect=EFFECT, attempt=2), finished())
 
 
+def begun_by_another_release(journal: Journal) -> None:
+    """Another release than accepted the run begins it and dies; the run is pinned to it, and it goes on."""
+    journal.append(STREAM, created(journal))
+    journal.append(STREAM, adopted(2, release="rel-2"), epoch=2)
+    journal.append(STREAM, *read_steps(journal), epoch=2)
+    journal.append(STREAM, adopted(3, "recovery"), epoch=3)
+    journal.append(STREAM, finished("unverified"), epoch=3)
+
+
 def abandoned(journal: Journal) -> None:
     """An attached run's owner disappears in mid-send: abandoned, and its unknown effect is listed."""
     journal.append(STREAM, created(journal, kind="attached"), adopted())
@@ -253,6 +263,7 @@ GOOD: Final[dict[str, Callable[[Journal], None]]] = {
         halted,
         unknown_then_late,
         crashed_and_recovered,
+        begun_by_another_release,
         abandoned,
         subject_erased,
         everything_else,
