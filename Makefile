@@ -28,7 +28,7 @@ $(VENV)/.installed: $(VENV)/.core requirements-dev.lock pyproject.toml
 demo: $(VENV)/.core  ## a support agent works through a batch of tickets under real controls
 	@ANSWERABLE_COMMAND=$(BIN)/answerable $(BIN)/answerable demo
 
-test: $(VENV)/.installed  ## the tests, under five minutes on two cores
+test: $(VENV)/.installed  ## the tests, under ten minutes on two cores
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests bench/tests
 
 SEED ?= 0
