@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
 import re
@@ -168,3 +170,66 @@ def said_in_words(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     capsys.readouterr()
     assert call(list(arguments)) == 0
     return capsys.readouterr().out
+
+
+def test_a_worker_keeps_schedules_and_drives_what_serve_accepts(
+    desk: str,
+    worker: Callable[..., subprocess.Popen[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A tick becomes a run that has ended; so does a signed delivery, promptly, accepted by another process."""
+    monkeypatch.setenv("TICKETS_SECRET", "s" * 40)
+    with Path("answerable.toml").open("a") as file:
+        file.write(DOORS)
+    worker("--log-format", "json")
+    command = [sys.executable, "-m", "answerable", "serve", "--db", desk, "--port", "0", "--json"]
+    serving = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    )
+    try:
+        assert serving.stdout is not None
+        printed = ""
+        for line in serving.stdout:  # until it has said where it listens, or has ended
+            printed += line
+            if line == "}\n":
+                break
+        address = json.loads(printed)["address"]
+
+        def ended() -> list[Any]:
+            return [row for row in said(capsys, "runs", "--db", desk) if row["state"] == "ended"]
+
+        wait_for(ended)  # a tick; the worker is there from now on
+        delivered = deliver(f"{address}/intake/tickets", json.dumps({**TICKETS[0], "id": "D-1"}).encode())
+        begun = time.monotonic()
+        wait_for(lambda: [row for row in ended() if row["run"] == delivered["run"]])
+        took_s = time.monotonic() - begun
+    finally:
+        serving.terminate()
+        serving.communicate(timeout=20)
+
+    assert took_s < 5
+    assert serving.returncode == 0
+
+
+DOORS = """
+[[intake.webhook]]
+name = "tickets"
+secret_env = "TICKETS_SECRET"
+
+[[intake.schedule]]
+name = "often"
+every = "1s"
+task = { id = "often", customer_email = "ana@example.com", request = "other" }
+"""
+
+
+def deliver(address: str, body: bytes) -> Any:
+    """Send one signed delivery."""
+    stamp = str(int(time.time()))
+    digest = hmac.new(b"s" * 40, stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    headers = {"Answerable-Timestamp": stamp, "Answerable-Signature": f"sha256={digest}"}
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json", **headers})
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 202
+        return json.load(answer)
