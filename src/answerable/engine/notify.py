@@ -72,7 +72,8 @@ class Notifier:
         pause = LOOK_EVERY_S
         while not self._is_closing.is_set():
             try:
-                await asyncio.wait_for(self._is_closing.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._is_closing.wait()
             except TimeoutError:
                 all_told = await self.deliver()
                 pause = LOOK_EVERY_S if all_told else min(pause * 2, 60.0)
@@ -128,7 +129,8 @@ class Notifier:
         except OSError:
             return False
         try:
-            await asyncio.wait_for(process.communicate(body), TIMEOUT_S)
+            async with asyncio.timeout(TIMEOUT_S):
+                await process.communicate(body)
         except TimeoutError:
             process.kill()
             await process.wait()

@@ -85,6 +85,7 @@ async def _keep(keeper: Keeper, stop: asyncio.Event, on_accepted: OnAccepted | N
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:
     try:
-        await asyncio.wait_for(stop.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stop.wait()
     except TimeoutError:
         return

@@ -255,6 +255,8 @@ async def _a_halt_elsewhere_is_noticed(stores: Stores) -> None:
     waiting = asyncio.ensure_future(store.changed())
     await asyncio.sleep(0)
     await note(elsewhere, halt("all", 1))
-    await asyncio.wait_for(waiting, NOTICED_WITHIN_S)
+    async with asyncio.timeout(NOTICED_WITHIN_S):
+        await waiting
     while (await store.halts())[0] != 1:
-        await asyncio.wait_for(store.changed(), NOTICED_WITHIN_S)
+        async with asyncio.timeout(NOTICED_WITHIN_S):
+            await store.changed()

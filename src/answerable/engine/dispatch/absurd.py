@@ -124,7 +124,8 @@ class Absurd:
                 self._told.clear()
                 if not await self._take_some(drive, concurrency):
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._told.wait(), TRY_AGAIN_S if self._problem else POLL_S)
+                        async with asyncio.timeout(TRY_AGAIN_S if self._problem else POLL_S):
+                            await self._told.wait()
             while self._active:
                 heart.loop_at = time.monotonic()
                 await asyncio.wait([task for _, task in self._active.values()], timeout=POLL_S)

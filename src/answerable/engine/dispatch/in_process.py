@@ -61,7 +61,8 @@ class InProcess:
                 self._active[lease.run] = asyncio.create_task(self._one(lease, drive))
             pause = max(POLL_S, (time.monotonic() - begun) * SHARE)
             try:
-                await asyncio.wait_for(self._told.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._told.wait()
             except TimeoutError:
                 continue
         if self._active:

@@ -28,8 +28,11 @@ class Listener:
         """Return when a halt was raised or lifted, or after a second: other changes are not told."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._listen(), name="answerable-listener")
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._told.wait(), POLL_S)
+        with contextlib.suppress(
+            TimeoutError
+        ):  # not `wait_for`: it loses a cancel that comes with the signal
+            async with asyncio.timeout(POLL_S):
+                await self._told.wait()
         self._told.clear()
 
     async def _listen(self) -> None:
