@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, NoReturn
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from answerable.kernel.entry import Entry
@@ -68,3 +71,16 @@ def hashes(entries: list[Entry]) -> set[tuple[str, int, str]]:
 def exit_now(code: int) -> NoReturn:
     """End a forked child without running anything that belongs to its parent."""
     os._exit(code)
+
+
+def fork(work: Callable[[], Any]) -> int:
+    """A child process that does this and nothing else."""
+    child = os.fork()
+    if child == 0:
+        try:
+            asyncio.run(work())
+        except BaseException:
+            traceback.print_exc()
+            exit_now(1)
+        exit_now(0)
+    return child

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from pydantic import Field
-from tests.crash.crash_points import Points, exit_now
+from tests.crash.crash_points import Points, fork
 
 from answerable import (
     Agent,
@@ -122,21 +122,6 @@ spender = Agent(
     budget_per_day=Budget(tool_calls=10_000, model_calls=10_000, money="6.00"),
     program=think,
 )
-
-
-def fork(work: Callable[[], Any]) -> int:
-    """A child process that does this and nothing else."""
-    child = os.fork()
-    if child == 0:
-        try:
-            asyncio.run(work())
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-            exit_now(1)
-        exit_now(0)
-    return child
 
 
 def ports() -> Ports:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from tests.crash.crash_points import exit_now
+from tests.crash.crash_points import fork
 
 from answerable import (
     Agent,
@@ -34,7 +34,7 @@ from answerable.models.scripted import ScriptedModel, say
 from answerable.testing import FaultyStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 PROCESSES = 4
@@ -144,21 +144,6 @@ async def ask_until(run: Run, task: Job) -> None:
             await asyncio.sleep(0.02)
         else:
             row += 1
-
-
-def fork(work: Callable[[], Any]) -> int:
-    """A child process that does this and nothing else."""
-    child = os.fork()
-    if child == 0:
-        try:
-            asyncio.run(work())
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-            exit_now(1)
-        exit_now(0)
-    return child
 
 
 async def drive(folder: Path, look: Tool, program: Any, jobs: list[Job]) -> None:

@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.crash.crash_points import fork
 from tests.engine.workshop import Task, Vendor, healthy, make_agent, runtime_of
 
 from answerable import Arguments, EffectKey, Retry, Run, tool
@@ -121,17 +122,7 @@ def test_a_process_that_may_not_write_more_loses_nothing(tmp_path: Path) -> None
             with pytest.raises(JournalError, match="cannot be written"):
                 await runtime.drive(run)
 
-    child = os.fork()
-    if child == 0:
-        try:
-            asyncio.run(limited())
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
+    assert os.waitpid(fork(limited), 0)[1] == 0
 
     async def later() -> Any:
         async with runtime_of(tmp_path, agent, vendor=vendor, seed=2) as runtime:
@@ -468,17 +459,7 @@ def test_a_signal_stops_between_steps_and_the_rest_is_done_later(number: int, tm
             outcome = await runtime.drive(run)
             assert (outcome.state, outcome.unknown) == ("running", ())
 
-    child = os.fork()
-    if child == 0:
-        try:
-            asyncio.run(work())
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
+    status = os.waitpid(fork(work), 0)[1]
     first = record.read_text().split()
 
     async def later() -> Any:

@@ -23,6 +23,15 @@ TRUTH: Final = {
 }
 """What is copied, in this order, each sorted by its key. The body of a payload is its content, wherever it lies."""
 
+ORDER: Final = {
+    "entry": "stream, seq",
+    "payload": "ref",
+    "subject": "ref",
+    "notice": "id",
+    "setting": "name",
+}
+"""The key of each of them: two stores that hold the same give the same rows in the same order."""
+
 DERIVED: Final = {
     "head": ("stream", "seq", "hash", "epoch", "time"),
     "run": (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 
 from answerable.errors import ConfigError
-from answerable.journal.copy_ports import DERIVED, MOVED_TO, SEEN, TRUTH, Size
+from answerable.journal.copy_ports import DERIVED, MOVED_TO, ORDER, SEEN, TRUTH, Size
 from answerable.journal.postgres import schema
 from answerable.journal.postgres.connect import LOCK_MS, conninfo, translate
 from answerable.journal.postgres.custody import custody_of
@@ -36,13 +36,6 @@ _SETTINGS: Final = {
     "lock_timeout": str(LOCK_MS),
 }
 """A copy may take hours, and stands still while the other side writes."""
-_ORDER: Final = {
-    "entry": "stream, seq",
-    "payload": "ref",
-    "subject": "ref",
-    "notice": "id",
-    "setting": "name",
-}
 _PAYLOADS: Final = (
     "SELECT ref, subject, retention, created, size,"
     f" CASE WHEN octet_length(body) > {LARGE} THEN NULL ELSE body END, erased, octet_length(body)"
@@ -111,7 +104,7 @@ class _Rows:
                 yield (*row, self._large(row[0]) if body is None and length is not None else body, erased)
             return
         columns = ", ".join(TRUTH[table])
-        yield from self._stream(f"SELECT {columns} FROM answerable.{table} ORDER BY {_ORDER[table]}")
+        yield from self._stream(f"SELECT {columns} FROM answerable.{table} ORDER BY {ORDER[table]}")
 
     def _large(self, ref: str) -> bytes:
         return self._one("SELECT body FROM answerable.payload WHERE ref = %s", ref)[0]

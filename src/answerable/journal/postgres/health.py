@@ -42,7 +42,7 @@ def _version(version: str, number: int) -> Finding:
             name="server",
             level="warn",
             message=f"the server is PostgreSQL {version}",
-            hint="use version 14 or later: older ones are not tested",
+            hint="use version 14 or later: it was not written for older ones",
         )
     return Finding(name="server", level="ok", message=f"the server is PostgreSQL {version}")
 

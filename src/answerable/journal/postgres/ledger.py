@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from answerable.errors import JournalConflict, JournalFenced
 from answerable.journal.postgres import rows as tables
 from answerable.journal.postgres.escrow import SHARED
 from answerable.journal.postgres.project import ParentNeeded, project
 from answerable.journal.postgres.rows import HeadRow
+from answerable.journal.rows import refuse
 from answerable.kernel.entry import EMPTY, Head, make_entry
 from answerable.kernel.events import (
     CallEnded,
@@ -194,7 +194,7 @@ class Ledger:
         expected = append.expect or now
         entry = make_entry(append.stream, expected, append.epoch, append.now, append.events)
         if (expected.seq, expected.hash) != (now.seq, now.hash):
-            _refuse(append, now)
+            refuse(append, now)
         self.put(tables.HEAD, entry.stream, HeadRow(entry.seq, entry.hash, entry.epoch, entry.time))
         self._entries.append(entry)
         self._payloads += [(payload, entry.time) for payload in append.payloads]
@@ -226,16 +226,3 @@ class Ledger:
             gone=gone,
             halt_epoch=max(halts) if halts else None,
         )
-
-
-def _refuse(append: Append, now: Head) -> None:
-    if now.epoch > append.epoch:
-        raise JournalFenced(
-            f"`{append.stream}` has a newer owner (epoch {now.epoch}, ours is {append.epoch})",
-            hint="another process took the run over; this one stops",
-        )
-    seen = append.expect.seq if append.expect else 0
-    raise JournalConflict(
-        f"`{append.stream}` stands at {now.seq}, not at {seen}",
-        hint="somebody else wrote in between; read again and decide again",
-    )

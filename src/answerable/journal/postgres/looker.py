@@ -8,13 +8,12 @@ each of those who get it had asked.
 from __future__ import annotations
 
 import asyncio
-import queue
-import threading
 from typing import TYPE_CHECKING
 
 import psycopg
 
 from answerable.errors import JournalBusy
+from answerable.journal.mailbox import Mailbox
 from answerable.journal.postgres import rows as tables
 from answerable.journal.postgres.connect import connect, is_lost, translate
 from answerable.journal.postgres.wire import Statement, Wire
@@ -37,9 +36,6 @@ _HALTS = Statement(
     gives=tables.HALT.types,
 )
 
-Job = tuple[str, asyncio.AbstractEventLoop, "asyncio.Future[Look]"]
-Told = tuple["asyncio.Future[Look]", Look | BaseException]
-
 
 class Looker:
     """One connection, and the thread that owns it from the first look on."""
@@ -48,21 +44,14 @@ class Looker:
         self._url = url
         self._name = name
         self._durability: Durability = durability
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._wire: Wire | None = None
-        self._thread: threading.Thread | None = None
+        self._box: Mailbox[str, Look] = Mailbox("answerable-look", self._answers, at_once=AT_ONCE)
 
     async def look(self, stream: str) -> Look:
         """Who owns a stream, and what is halted, read after this was called. Raises `JournalError`."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="answerable-look", daemon=True)
-            self._thread.start()
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Look] = loop.create_future()
-        self._queue.put((stream, loop, future))
         try:
             async with asyncio.timeout(ANSWER_S):
-                return await future
+                return await self._box.ask(stream)
         except TimeoutError:
             raise JournalBusy(
                 f"the journal `{self._name}` does not say who owns `{stream}`",
@@ -71,47 +60,16 @@ class Looker:
 
     def close(self) -> None:
         """Answer who waits, and stop."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
+        self._box.close()
         if self._wire is not None:
             self._wire.close()
 
-    def _work(self) -> None:
-        is_last = False
-        while not is_last:
-            jobs: list[Job] = []
-            more = self._queue.get()
-            while more is not None:
-                jobs.append(more)
-                if len(jobs) == AT_ONCE:
-                    break
-                try:
-                    more = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-            is_last = more is None
-            if jobs:
-                self._answer(jobs)
-
-    def _answer(self, jobs: list[Job]) -> None:
-        told: dict[asyncio.AbstractEventLoop, list[Told]] = {}
+    def _answers(self, streams: list[str]) -> list[Look | BaseException]:
         try:
-            epochs, halts = self._ask(sorted({stream for stream, _, _ in jobs}))
-            answers: list[Look | BaseException] = [
-                Look(epoch=epochs.get(stream, 0), halts=halts) for stream, _, _ in jobs
-            ]
+            epochs, halts = self._ask(sorted(set(streams)))
         except psycopg.Error as error:
-            answers = [translate(error, self._name)] * len(jobs)
-        except BaseException as error:  # noqa: BLE001 - the callers must hear of it, whatever it was
-            answers = [error] * len(jobs)
-        for (_, loop, future), answer in zip(jobs, answers, strict=True):
-            told.setdefault(loop, []).append((future, answer))
-        for loop, those in told.items():
-            try:
-                loop.call_soon_threadsafe(_tell, those)
-            except RuntimeError:  # its loop is closed: nobody waits there any more
-                continue
+            return [translate(error, self._name)] * len(streams)
+        return [Look(epoch=epochs.get(stream, 0), halts=halts) for stream in streams]
 
     def _ask(self, streams: Sequence[str]) -> tuple[dict[str, int], tuple[Halt, ...]]:
         """Ask, and once more on a new connection where the old one turns out to be dead."""
@@ -134,13 +92,3 @@ class Looker:
             Halt(scope=scope, epoch=row.epoch, by=row.by, reason=row.reason, since=row.since)
             for scope, row in rows
         )
-
-
-def _tell(those: list[Told]) -> None:
-    for future, answer in those:
-        if future.done():
-            continue
-        if isinstance(answer, BaseException):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from answerable.errors import JournalBusy, JournalUnreadable
+from answerable.errors import JournalBusy
 from answerable.journal.postgres.connect import CONNECT_S, conninfo, is_lost, settings, translate
-from answerable.kernel.entry import parse_entry
+from answerable.journal.rows import entries_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,13 +92,7 @@ class Reader:
             " WHERE stream = %s AND seq > %s ORDER BY seq",
             (stream, after),
         )
-        try:
-            return [parse_entry(*row) for row in rows]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise JournalUnreadable(
-                f"`{stream}` holds an entry that cannot be read: {error}",
-                hint="`answerable audit verify` names every place that was changed",
-            ) from None
+        return entries_in(stream, rows)
 
     async def close(self) -> None:
         """Let go of the connections."""

@@ -23,6 +23,7 @@ from answerable.journal.postgres.reader import Reader
 from answerable.journal.postgres.rows import PAYLOAD_BYTES_MAX
 from answerable.journal.postgres.throttle import PostgresThrottle
 from answerable.journal.postgres.writer import Writer
+from answerable.journal.rows import halts_in
 from answerable.journal.store import (
     Append,
     Due,
@@ -272,7 +273,7 @@ class PostgresJournal:
         """See `JournalStore.halts`."""
         rows = await self._reader.ask(_HALTS)
         self.halt_epoch = max((row[1] for row in rows), default=0)
-        return self.halt_epoch, _active(rows)
+        return self.halt_epoch, halts_in(rows)
 
     async def look(self, stream: str) -> Look:
         """See `JournalStore.look`. One round trip for all who ask at the same time."""
@@ -393,12 +394,6 @@ class PostgresJournal:
         await asyncio.to_thread(self._looker.close)
         await self._listener.close()
         await self._reader.close()
-
-
-def _active(rows: list[tuple[Any, ...]]) -> tuple[Halt, ...]:
-    return tuple(
-        Halt(scope=row[0], epoch=row[1], by=row[2], reason=row[3], since=row[4]) for row in rows if row[5]
-    )
 
 
 def _version() -> str:

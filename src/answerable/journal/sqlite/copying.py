@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from answerable.errors import ConfigError, JournalError
-from answerable.journal.copy_ports import DERIVED, MOVED_TO, SEEN, TRUTH, Size
+from answerable.journal.copy_ports import DERIVED, MOVED_TO, ORDER, SEEN, TRUTH, Size
 from answerable.journal.sqlite import files
 from answerable.journal.sqlite.connect import (
     MOVED,
@@ -33,13 +33,6 @@ if TYPE_CHECKING:
 
 PART: Final = ".part"
 BATCH: Final = 1000
-_ORDER: Final = {
-    "entry": "stream, seq",
-    "payload": "ref",
-    "subject": "ref",
-    "notice": "id",
-    "setting": "name",
-}
 _CLOSED: Final = ("entry", "payload")
 """Whoever wants to append or erase must hear that the journal is elsewhere, whatever version it runs."""
 
@@ -57,7 +50,7 @@ class _Rows:
 
     def truth(self, table: str) -> Iterator[Row]:
         """See `Rows.truth`."""
-        rows = self._read(f"SELECT {', '.join(TRUTH[table])} FROM {table} ORDER BY {_ORDER[table]}", table)
+        rows = self._read(f"SELECT {', '.join(TRUTH[table])} FROM {table} ORDER BY {ORDER[table]}", table)
         return rows if table != "payload" else map(self._with_body, rows)
 
     def _read(self, query: str, table: str) -> Iterator[Row]:

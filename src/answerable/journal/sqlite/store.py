@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from answerable.errors import JournalUnreadable
 from answerable.journal.limits import limit_findings
+from answerable.journal.rows import entries_in, halts_in
 from answerable.journal.sqlite import health
 from answerable.journal.sqlite.connect import connect, moved, prepare, translate, translated
 from answerable.journal.sqlite.due import due
@@ -30,7 +31,7 @@ from answerable.journal.store import (
     RunRow,
     WorkerRow,
 )
-from answerable.kernel.entry import EMPTY, Entry, Head, parse_entry
+from answerable.kernel.entry import EMPTY, Entry, Head
 from answerable.kernel.events import JournalCreated
 from answerable.kernel.ids import named, tenant_stream
 
@@ -153,13 +154,7 @@ class SqliteJournal:
                 "SELECT stream, seq, time, prev, hash, body FROM entry WHERE stream = ? AND seq > ? ORDER BY seq",
                 (stream, after),
             ).fetchall()
-        try:
-            return [parse_entry(*row) for row in rows]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise JournalUnreadable(
-                f"`{stream}` holds an entry that cannot be read: {error}",
-                hint="`answerable audit verify` names every place that was changed",
-            ) from None
+        return entries_in(stream, rows)
 
     async def head(self, stream: str) -> Head:
         """See `JournalStore.head`."""
@@ -261,7 +256,7 @@ class SqliteJournal:
             rows = self._db.execute(_HALTS).fetchall()
         if rows:
             self.halt_epoch = max(row[1] for row in rows)
-        return self.halt_epoch if rows else 0, _active(rows)
+        return self.halt_epoch if rows else 0, halts_in(rows)
 
     async def look(self, stream: str) -> Look:
         """See `JournalStore.look`."""
@@ -270,7 +265,7 @@ class SqliteJournal:
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
         owner = rows.pop()
-        return Look(epoch=owner[1], halts=_active(rows))
+        return Look(epoch=owner[1], halts=halts_in(rows))
 
     async def changed(self) -> None:
         """See `JournalStore.changed`. Looking costs a few microseconds, so it is looked often."""
@@ -463,10 +458,4 @@ def custody_of(path: Path) -> Custody:
     """Key and last head lie beside the file."""
     return Custody(
         name=str(path), key=path.with_name(f"{path.name}.key"), head=path.with_name(f"{path.name}.head")
-    )
-
-
-def _active(rows: list[Any]) -> tuple[Halt, ...]:
-    return tuple(
-        Halt(scope=row[0], epoch=row[1], by=row[2], reason=row[3], since=row[4]) for row in rows if row[5]
     )

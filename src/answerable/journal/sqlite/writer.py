@@ -6,14 +6,12 @@ a savepoint for each, so that one stale fence fails alone. In `full` and `relaxe
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import queue
 import sqlite3
-import threading
 from typing import TYPE_CHECKING
 
-from answerable.errors import AnswerableError, JournalConflict, JournalError, JournalFenced
+from answerable.errors import AnswerableError
+from answerable.journal.mailbox import Mailbox, post
+from answerable.journal.rows import refuse
 from answerable.journal.sqlite import files
 from answerable.journal.sqlite.connect import connect, translate, translate_file
 from answerable.journal.sqlite.project import project
@@ -27,15 +25,13 @@ if TYPE_CHECKING:
 
 BATCH = 64
 """How many appends share a commit at most."""
-QUEUE = 4096
-"""More than this waiting is an error: the disk does not keep up."""
 CHECKPOINT_PAGES = 4096
 """Pages in the log (16 MiB) before they are moved into the file, which waits for the disk twice."""
 CACHE_KIB = 16 * 1024
 """What the writer keeps in memory. A commit of many runs that does not fit is written to the log twice."""
 
-Job = tuple[tuple["Append", ...], asyncio.AbstractEventLoop, "asyncio.Future[tuple[Entry, ...]]"]
-Settled = tuple["asyncio.Future[tuple[Entry, ...]]", tuple["Entry", ...] | BaseException]
+Answer = tuple[Entry, ...] | BaseException
+"""What one caller is told: the entries of its appends, or why there are none."""
 
 
 class Writer:
@@ -44,12 +40,11 @@ class Writer:
     def __init__(self, path: Path, durability: Durability, large_body: LargeBody) -> None:
         self._path = path
         self._synchronous = "NORMAL" if durability == "relaxed" else "FULL"
-        self._batch = BATCH if durability == "group" else 1
         self._large_body = large_body
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._db = self._connect()
-        self._thread = threading.Thread(target=self._work, name="answerable-journal", daemon=True)
-        self._thread.start()
+        self._box: Mailbox[tuple[Append, ...], tuple[Entry, ...]] = Mailbox(
+            "answerable-journal", self.commit, at_once=BATCH if durability == "group" else 1
+        )
 
     def _connect(self) -> sqlite3.Connection:
         db = connect(self._path, synchronous=self._synchronous)
@@ -59,55 +54,21 @@ class Writer:
 
     async def append(self, appends: tuple[Append, ...]) -> tuple[Entry, ...]:
         """Queue appends as one transaction and wait until they are durable, or refused."""
-        if self._queue.qsize() > QUEUE:
-            raise JournalError(
-                "the journal does not keep up with what is asked of it", hint="run fewer at once"
-            )
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[tuple[Entry, ...]] = loop.create_future()
-        self._queue.put((appends, loop, future))
-        # A cancelled caller must not leave a commit in doubt, however often it is: it waits for the answer first.
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            while not future.done():
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait([future])
-            raise
+        return await post(self._box, appends)
 
     def close(self) -> None:
         """Finish what is queued and stop."""
-        self._queue.put(None)
-        self._thread.join()
+        self._box.close()
         self._db.close()
 
-    def _work(self) -> None:
-        while True:
-            job = self._queue.get()
-            if job is None:
-                return
-            jobs = [job]
-            is_last = False
-            while len(jobs) < self._batch:
-                try:
-                    more = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if more is None:
-                    is_last = True
-                    break
-                jobs.append(more)
-            self._commit(jobs)
-            if is_last:
-                return
-
-    def _commit(self, jobs: list[Job]) -> None:
-        answers: list[tuple[Entry, ...] | BaseException] = []
+    def commit(self, jobs: list[tuple[Append, ...]]) -> list[Answer]:
+        """Commit jobs together, and say what became of each. For the thread that owns the connection."""
+        answers: list[Answer] = []
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                for appends, _, _ in jobs:
-                    answers.append(self._append_all(appends))
+                for appends in jobs:
+                    answers.append(self._append_all(appends))  # noqa: PERF401 - what came before an error counts
             except (AnswerableError, NotEncodable) as refused:
                 self._rollback()
                 answers = [refused] if len(jobs) == 1 else []  # it is the answer to one of them only
@@ -117,30 +78,24 @@ class Writer:
                 self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._rollback()
-            answers = [self._after_failure(error, answer) for answer in self._padded(answers, len(jobs))]
+            return [self._after_failure(error, answer) for answer in self._padded(answers, len(jobs))]
         except OSError as error:  # content that has a file of its own
             self._rollback()
-            answers = [translate_file(error, self._path)] * len(jobs)
-        except BaseException as error:  # noqa: BLE001 - the callers must hear of it, whatever it was
+            return [translate_file(error, self._path)] * len(jobs)
+        except BaseException:
             self._rollback()
-            answers = [error] * len(jobs)
-        settled: dict[asyncio.AbstractEventLoop, list[Settled]] = {}
-        for (_, loop, future), answer in zip(jobs, answers, strict=True):
-            settled.setdefault(loop, []).append((future, answer))
-        for loop, those in settled.items():
-            loop.call_soon_threadsafe(_settle, those)
+            raise
+        return answers
 
-    def _each_alone(self, jobs: list[Job]) -> list[tuple[Entry, ...] | BaseException]:
+    def _each_alone(self, jobs: list[tuple[Append, ...]]) -> list[Answer]:
         """All again after a refusal, each append in a savepoint.
 
         They are not there from the start because they cost every page twice, and refusals are rare.
         """
         self._db.execute("BEGIN IMMEDIATE")
-        return [self._try(appends) for appends, _, _ in jobs]
+        return [self._try(appends) for appends in jobs]
 
-    def _padded(
-        self, answers: list[tuple[Entry, ...] | BaseException], count: int
-    ) -> list[tuple[Entry, ...] | BaseException]:
+    def _padded(self, answers: list[Answer], count: int) -> list[Answer]:
         return answers + [()] * (count - len(answers))
 
     def _rollback(self) -> None:
@@ -151,9 +106,7 @@ class Writer:
                 self._db.close()
                 self._db = self._connect()
 
-    def _after_failure(
-        self, error: sqlite3.Error, answer: tuple[Entry, ...] | BaseException
-    ) -> tuple[Entry, ...] | BaseException:
+    def _after_failure(self, error: sqlite3.Error, answer: Answer) -> Answer:
         """A failed commit may still have happened: read back on a new connection before anything else."""
         if isinstance(answer, BaseException):
             return answer
@@ -173,7 +126,7 @@ class Writer:
                 return answer
         return translate(error, self._path)
 
-    def _try(self, appends: tuple[Append, ...]) -> tuple[Entry, ...] | BaseException:
+    def _try(self, appends: tuple[Append, ...]) -> Answer:
         self._db.execute("SAVEPOINT one")
         try:
             entries = self._append_all(appends)
@@ -204,7 +157,7 @@ class Writer:
                 (entry.seq, entry.hash, entry.epoch, entry.time, entry.stream, head.seq, head.hash),
             ).rowcount
         if not moved:
-            self._refuse(append)
+            refuse(append, read_head(self._db, append.stream))
         for payload in append.payloads:
             body = self._large_body(payload.ref, payload.body)
             db.execute(
@@ -218,19 +171,6 @@ class Writer:
         )
         project(db, entry)
         return entry
-
-    def _refuse(self, append: Append) -> None:
-        now = read_head(self._db, append.stream)
-        if now.epoch > append.epoch:
-            raise JournalFenced(
-                f"`{append.stream}` has a newer owner (epoch {now.epoch}, ours is {append.epoch})",
-                hint="another process took the run over; this one stops",
-            )
-        seen = append.expect.seq if append.expect else 0
-        raise JournalConflict(
-            f"`{append.stream}` stands at {now.seq}, not at {seen}",
-            hint="somebody else wrote in between; read again and decide again",
-        )
 
 
 class LargeBody:
@@ -253,13 +193,3 @@ def read_head(db: sqlite3.Connection, stream: str) -> Head:
     """Where a stream stands, by its head row."""
     row = db.execute("SELECT seq, hash, epoch, time FROM head WHERE stream = ?", (stream,)).fetchone()
     return Head(*row) if row else EMPTY
-
-
-def _settle(those: list[Settled]) -> None:
-    for future, answer in those:
-        if future.done():
-            continue
-        if isinstance(answer, BaseException):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)

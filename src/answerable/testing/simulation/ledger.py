@@ -6,10 +6,9 @@ database does not keep: in which order everything was committed, and what a repl
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from answerable.journal.heads import public_key_for
 from answerable.journal.limits import limit_findings
@@ -45,23 +44,11 @@ class InlineWriter(Writer):
     def __init__(self, db: sqlite3.Connection, path: Path, large_body: LargeBody) -> None:
         self._path = path
         self._synchronous = "FULL"
-        self._batch = 64
         self._large_body = large_body
         self._db = db
 
     def _connect(self) -> sqlite3.Connection:
         return self._db
-
-    def commit(self, *queued: tuple[Append, ...]) -> list[Answer]:
-        """What the writer's thread would do with this queue, as one commit."""
-        loop = cast("asyncio.AbstractEventLoop", _Inline())
-        futures = [_Answered() for _ in queued]
-        jobs = [
-            (appends, loop, cast("asyncio.Future[tuple[Entry, ...]]", future))
-            for appends, future in zip(queued, futures, strict=True)
-        ]
-        self._commit(jobs)
-        return [future.answer for future in futures]
 
     def tear(self, appends: tuple[Append, ...]) -> None:
         """Begin a transaction and die in it."""
@@ -75,36 +62,10 @@ class InlineWriter(Writer):
 
     async def append(self, appends: tuple[Append, ...]) -> tuple[Entry, ...]:
         """See `Writer.append`."""
-        return taken(self.commit(appends)[0])
+        return taken(self.commit([appends])[0])
 
     def close(self) -> None:
         """There is no thread."""
-
-
-class _Inline:
-    """Stands where the writer knows a loop of another thread."""
-
-    def call_soon_threadsafe(self, callback: Callable[..., object], *args: object) -> None:
-        """Call it."""
-        callback(*args)
-
-
-class _Answered:
-    """Stands where the writer knows a future."""
-
-    answer: Answer = ()
-
-    def done(self) -> bool:
-        """Never: it takes what it is given."""
-        return False
-
-    def set_result(self, answer: tuple[Entry, ...]) -> None:
-        """It was committed."""
-        self.answer = answer
-
-    def set_exception(self, error: BaseException) -> None:
-        """It was refused."""
-        self.answer = error
 
 
 def taken(answer: Answer) -> tuple[Entry, ...]:
@@ -163,7 +124,7 @@ class Ledger(SqliteJournal):
 
     def commit(self, *queued: tuple[Append, ...]) -> list[Answer]:
         """Commit what is queued as one transaction, and take note of what it changed."""
-        answers = self.writer.commit(*queued)
+        answers = self.writer.commit(list(queued))
         for answer in answers:
             if not isinstance(answer, BaseException):
                 self._noted(answer)
