@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from answerable.engine.agent import Agent, Budget, Check, DoneCheck, done_check
+    from answerable.engine.agent import Agent, Budget, Check, DoneCheck, Session, done_check, session
     from answerable.engine.notify import NotifySettings
     from answerable.engine.outcome import Outcome
     from answerable.engine.run import Run
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from answerable.gates.approval import Approver
     from answerable.kernel.decision import Decision, Verdict
     from answerable.kernel.ids import EffectKey
+    from answerable.kernel.marks import Hidden, Kind, Trusted
     from answerable.kernel.secret import Secret
     from answerable.kernel.throttle import Breaker, Rate
     from answerable.kernel.tool import Impact, Retry, Text, Total, UpTo
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from answerable.tools.declare import Arguments, Tool, fact, tool
 
 _HOMES = {
-    "answerable.engine.agent": ("Agent", "Budget", "Check", "DoneCheck", "done_check"),
+    "answerable.engine.agent": ("Agent", "Budget", "Check", "DoneCheck", "Session", "done_check", "session"),
     "answerable.engine.notify": ("NotifySettings",),
     "answerable.engine.outcome": ("Outcome",),
     "answerable.engine.run": ("Run",),
@@ -54,6 +55,7 @@ _HOMES = {
     "answerable.gates.approval": ("Approver",),
     "answerable.kernel.decision": ("Decision", "Verdict"),
     "answerable.kernel.ids": ("EffectKey",),
+    "answerable.kernel.marks": ("Hidden", "Kind", "Trusted"),
     "answerable.kernel.secret": ("Secret",),
     "answerable.kernel.throttle": ("Breaker", "Rate"),
     "answerable.kernel.tool": ("Impact", "Retry", "Text", "Total", "UpTo"),
@@ -76,8 +78,10 @@ __all__ = [
     "DoneCheck",
     "EffectKey",
     "EffectUnknown",
+    "Hidden",
     "Impact",
     "IntakeFull",
+    "Kind",
     "ModelFailed",
     "NotDone",
     "NotifySettings",
@@ -87,15 +91,18 @@ __all__ = [
     "Run",
     "Runtime",
     "Secret",
+    "Session",
     "Text",
     "Tool",
     "ToolFailed",
     "Total",
+    "Trusted",
     "UpTo",
     "Verdict",
     "done_check",
     "fact",
     "open_runtime",
+    "session",
     "tool",
 ]
 

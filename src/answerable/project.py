@@ -235,8 +235,18 @@ def bundle_of(agent: Agent) -> Bundle:
             f"the policy of `{agent.name}` has no .cedar file",
             hint="without rules everything is denied: write a permit",
         )
-    specs = [tool.spec for tool in agent.all_tools().values()]
-    return load_bundle(sources, specs, [agent.name], roles={agent.name: agent.roles} if agent.roles else None)
+    return load_rules(agent, sources)
+
+
+def load_rules(agent: Agent, sources: Mapping[str, str]) -> Bundle:
+    """Load rules, file name → text, for an agent and its tools. Raises `PolicyError` where they are not sound."""
+    return load_bundle(
+        sources,
+        [tool.spec for tool in agent.all_tools().values()],
+        [agent.name],
+        roles={agent.name: agent.roles} if agent.roles else None,
+        sessions=agent.sessions(),
+    )
 
 
 def read_tasks(path: Path, agent: Agent) -> list[BaseModel]:

@@ -20,7 +20,7 @@ from answerable.gates.policy.places import Places
 from answerable.gates.policy.rules import read_rules
 from answerable.gates.policy.schema import full_schema, tool_shapes
 from answerable.gates.policy.slices import Asked, entities_text, policy_set
-from answerable.gates.request import Label, PolicyRequest, TotalValue
+from answerable.gates.request import ORIGINS, Label, PolicyRequest, TotalValue
 from answerable.kernel.decision import Verdict
 from answerable.kernel.tool import EffectClass, FactSpec, ToolSpec, Total
 
@@ -114,7 +114,8 @@ CONDITIONS = (
     'unless { context.args has note && context.args.note like "*ok*" }',
     'when { context.args has tags && context.args.tags.contains("vip") }',
     "unless { context.labels.order_id.trusted }",
-    "when { context.labels.order_id == {trusted: true, sources: []} }",
+    "when { context.labels.order_id == "
+    '{trusted: true, origin: "field", sources: ["web"], classes: ["internal"]} }',
     'when { context.facts has order && context.facts.order.status == "open" }',
     (
         "when { context has facts.order && context.args has amount"
@@ -208,7 +209,7 @@ amounts = st.sampled_from(
 orders = st.none() | st.builds(
     Order, id=st.just("A"), total=amounts, status=st.sampled_from(["open", "paid"])
 )
-labels = st.builds(Label, is_trusted=st.booleans(), sources=st.sampled_from([(), ("web",)]))
+labels = st.builds(Label, origin=st.sampled_from(ORIGINS), sources=st.sampled_from([(), ("web",)]))
 moments = st.integers(0, 48).map(lambda hours: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hours))
 
 

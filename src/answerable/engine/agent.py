@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -14,14 +14,17 @@ from pydantic import BaseModel
 
 from answerable.errors import ConfigError
 from answerable.kernel.encoding import encode_payload, sha256_hex
+from answerable.kernel.marks import MarkError, marks_of_model
 from answerable.kernel.money import to_micros
-from answerable.kernel.tool import holes
+from answerable.kernel.tool import SessionSpec, holes
 from answerable.tools.declare import Arguments, Fact, Tool
 
 if TYPE_CHECKING:
     from answerable.engine.run import Run
     from answerable.gates.request import Autonomy
+    from answerable.kernel.marks import Marks
 
+_FACT = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -102,6 +105,28 @@ def done_check(**facts: Fact) -> Callable[[Callable[..., Check]], DoneCheck]:
     return register
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What a run establishes once: `session(find_user_by_email, find_user_by_zip, value="user_id")`."""
+
+    tools: tuple[Tool, ...]
+    value: str = ""
+
+
+def session(*tools: Tool, value: str = "") -> Session:
+    """Declare a session fact: the first done call of one of these tools establishes it, later ones never change it.
+
+    `value` is a dotted path into the result (by default the whole result); what is None there establishes nothing.
+    Rules read `context.session.NAME.value` and `.by`, after asking `context.session has NAME`. Raises `ConfigError`
+    where no tool is named.
+    """
+    if not tools:
+        raise ConfigError(
+            "a session fact has no tool", hint="name the tools whose first done call establishes it"
+        )
+    return Session(tools=tools, value=value)
+
+
 Program = Callable[["Run", Any], Awaitable[object]]
 """What drives a run: an async function of the run and its task."""
 
@@ -140,6 +165,12 @@ class Agent:
     tokens_per_reply: int = 1024
     roles: tuple[str, ...] = ()
     """Policy roles of the agent's principal."""
+    session: Mapping[str, Session] = field(default_factory=dict[str, Session])
+    """What a run establishes once, by name, for rules on its later calls."""
+    tools_for: Callable[[Any], Collection[str]] | None = None
+    """The tools for a task, by name: fixed and journaled before the run reads anything. It must be pure."""
+    task_class: str = "internal"
+    """Data class of the task."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -160,6 +191,8 @@ class Agent:
             raise ConfigError(
                 f"the agent `{self.name}` has two tools called {sorted(twice)}", hint="rename one"
             )
+        for name, declared in self.session.items():
+            self._check_session(name, declared)
         unknown = set(self.autonomy_by_tool) - set(names)
         if unknown:
             raise ConfigError(f"`autonomy_by_tool` names {sorted(unknown)}", hint=f"tools are {names}")
@@ -172,10 +205,45 @@ class Agent:
                         f"`{{{hole}}}` is no field of the task of `{self.name}`",
                         hint=f"fields are {', '.join(self.task.model_fields)}",
                     )
+        self.task_marks()
         self.budget.limits()
         if self.budget_per_day is not None:
             self.budget_per_day.limits()
         seconds(self.approval_ttl)
+
+    def _check_session(self, name: str, declared: Session) -> None:
+        if not _FACT.fullmatch(name):
+            raise ConfigError(
+                f"`{name}` is no name for a session fact", hint="use a-z, 0-9 and _, at most 64"
+            )
+        for tool in declared.tools:
+            if tool not in self.tools:
+                raise ConfigError(
+                    f"the session fact `{name}` is established by `{tool.name}`, which `{self.name}` cannot call",
+                    hint="name tools that are among the agent's",
+                )
+
+    def sessions(self) -> tuple[SessionSpec, ...]:
+        """The session facts, as rules are checked against them."""
+        return tuple(
+            SessionSpec(name=name, tools=tuple(tool.name for tool in declared.tools), value=declared.value)
+            for name, declared in sorted(self.session.items())
+        )
+
+    def task_marks(self) -> Marks:
+        """What is marked in the fields of a task. Raises `ConfigError` for a mark that cannot be kept."""
+        try:
+            marks = marks_of_model(self.task)
+        except MarkError as error:
+            raise ConfigError(
+                f"the task of `{self.name}` is marked in a way that cannot be kept: {error}"
+            ) from None
+        if any(node.is_hidden for node in marks.nodes()):
+            raise ConfigError(
+                f"the task of `{self.name}` has a hidden field",
+                hint="the task is what the model is told; hide values in the results of tools",
+            )
+        return marks
 
     def all_tools(self) -> dict[str, Tool]:
         """Every tool by name: those offered to the model, and those that facts and undos use."""

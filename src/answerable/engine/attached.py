@@ -24,6 +24,7 @@ async def attached(ctx: Context, task: BaseModel) -> AsyncGenerator[Run]:
     """The block in which other code works. Leaving it ends the run; a refusal that leaves it escalates it."""
     handle = Run(ctx)
     try:
+        await handle.begin(task)
         yield handle
         await handle.finish()
         ending = await driving.judge(ctx, task, None)

@@ -105,6 +105,9 @@ def decided_event(
             total.name: (total.seen_amount + total.amount, total.seen_count) for total in proposal.totals
         },
         discharged=tuple(sorted(discharged)),
+        now=proposal.request.now_us if proposal.request is not None else None,
+        autonomy=proposal.request.autonomy if proposal.request is not None else None,
+        left=dict(proposal.request.budget_left) if proposal.request is not None else None,
     )
 
 

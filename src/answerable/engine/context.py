@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from answerable.engine.agent import Agent, seconds
+from answerable.engine.learning import Learned
 from answerable.engine.signals import Halted
 from answerable.kernel.ids import utc_day
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from answerable.gates.pipeline import Policy
     from answerable.gates.request import Autonomy
     from answerable.kernel.events import Reserve, Settle
+    from answerable.kernel.tool import ToolSpec
     from answerable.models.port import Message, ModelPort
     from answerable.tools.declare import Tool
 
@@ -53,12 +55,35 @@ class Context:
     """Refs of the messages that the run's code last sent to a model, this time."""
     sealed: dict[int, tuple[Message, str]] = field(default_factory=dict[int, "tuple[Message, str]"])
     """Messages that have a ref already, by identity."""
+    learned: Learned = field(default_factory=Learned)
+    """Where values come from, and what was established once."""
+    specs: dict[str, ToolSpec] = field(init=False)
+    """Every tool as a value, by name."""
     stopped_by: Halted | None = None
     """The halt for which the run's work was cancelled: set by whoever cancels it."""
+
+    def __post_init__(self) -> None:
+        self.specs = {name: tool.spec for name, tool in self.tools.items()}
 
     def autonomy(self, tool: str) -> Autonomy:
         """How far the agent may go with this tool, now."""
         return self.agent.autonomy_by_tool.get(tool, self.agent.autonomy)
+
+    def usable(self, offered: frozenset[str] | None) -> frozenset[str]:
+        """The tools that may be called: those offered, or else all, less what the run's tool set leaves out.
+
+        What takes an effect back is never left out.
+        """
+        usable = frozenset(self.tools) if offered is None else offered
+        fixed = self.recorder.state.tool_set
+        if fixed is None:
+            return usable
+        undos = (
+            {tool.spec.undo for tool in self.tools.values() if tool.spec.undo}
+            if offered is None
+            else set[str]()
+        )
+        return usable & (set(fixed) | undos)
 
     def scopes(self, tool: str | None = None) -> frozenset[str]:
         """The halts that would stop this run, or a call of `tool` in it."""

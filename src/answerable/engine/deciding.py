@@ -6,7 +6,7 @@ The gates are pure and get values; everything that has to be read for them is re
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ import orjson
 from pydantic import ValidationError
 
 from answerable.engine import throttling
-from answerable.gates import pipeline, schema
+from answerable.engine.learning import learn, resolve
+from answerable.gates import pipeline, provenance, schema
 from answerable.gates.request import Label, PolicyRequest, TotalValue
 from answerable.kernel.decision import Decision, ReasonCode, deny
 from answerable.kernel.encoding import encode_payload, scrub
@@ -23,9 +24,12 @@ from answerable.kernel.money import from_micros, to_micros
 from answerable.kernel.tool import EffectClass, TemplateError, UpTo, fields_of, look_up, render
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic import BaseModel
 
     from answerable.engine.context import Context
+    from answerable.kernel.state import RunState, Tally
     from answerable.kernel.tool import FactSpec, ToolSpec
     from answerable.tools.declare import Tool
 
@@ -63,13 +67,12 @@ class Proposal:
     facts_cost: int = 0
     totals: tuple[TotalSeen, ...] = ()
     claim: dict[str, Any] | None = None
+    request: PolicyRequest | None = None
+    """What the rules were asked."""
 
     def label_texts(self) -> dict[str, tuple[str, ...]]:
         """The labels as an entry holds them."""
-        return {
-            name: ("trusted" if label.is_trusted else "untrusted", *label.sources)
-            for name, label in self.labels.items()
-        }
+        return {name: label.texts() for name, label in self.labels.items()}
 
 
 async def propose(
@@ -77,11 +80,15 @@ async def propose(
 ) -> Proposal:
     """Validate a raw proposal. A call that is not valid has a `problem` and no `spec`."""
     tool = ctx.tools.get(name)
-    if tool is None or (offered is not None and name not in offered):
-        names = ", ".join(f"`{known}`" for known in sorted(offered or ctx.tools))
+    usable = ctx.usable(offered)
+    if tool is None or name not in usable:
+        names = ", ".join(f"`{known}`" for known in sorted(usable))
         return _invalid(ctx, path, name, raw, f"there is no tool of that name; there are {names}")
+    state, specs = ctx.recorder.state, ctx.specs
+    learned = await learn(ctx.learned, state, ctx.agent, specs, ctx.recorder.content)
     try:
-        arguments = schema.accept(tool.spec, raw)
+        given, handed = await resolve(raw, tool.spec, state, specs, ctx.recorder.content)
+        arguments = schema.accept(tool.spec, given)
     except schema.Refused as refused:
         return _invalid(ctx, path, name, raw, str(refused))
     canonical = schema.canonical(arguments)
@@ -103,7 +110,7 @@ async def propose(
         canonical=canonical,
         args=args,
         plan=plan,
-        labels=_labels(ctx, arguments),
+        labels=provenance.label_all(tool.spec.takes, canonical, learned.origins, handed),
     )
 
 
@@ -117,14 +124,6 @@ def _invalid(ctx: Context, path: StepPath, name: str, raw: Any, problem: str) ->
         args=args,
         digest=ctx.recorder.digest("answerable/proposal/v1", scrub(name), args, ""),
     )
-
-
-def _labels(ctx: Context, arguments: BaseModel) -> dict[str, Label]:
-    """Where the values may come from: everything that the run has read so far. Coarse, and so never wrong."""
-    sources = ("task", *ctx.recorder.state.sources)
-    is_trusted = False  # the task itself is what somebody wrote to us
-    label = Label(is_trusted=is_trusted, sources=sources[:24])
-    return dict.fromkeys(type(arguments).model_fields, label)
 
 
 async def decide(ctx: Context, proposal: Proposal, discharged: frozenset[str]) -> Decision:
@@ -148,7 +147,10 @@ async def decide(ctx: Context, proposal: Proposal, discharged: frozenset[str]) -
         )
     state = ctx.recorder.state
     now = ctx.ports.clock.now_us()
-    request = PolicyRequest(
+    is_counted = str(proposal.path) in state.calls
+    limits, spent = await _budgets(ctx, now)
+    learned = await learn(ctx.learned, state, ctx.agent, ctx.specs, ctx.recorder.content)
+    request = proposal.request = PolicyRequest(
         agent=ctx.agent.name,
         tenant=ctx.tenant,
         on_behalf_of=ctx.person.on_behalf_of,
@@ -163,11 +165,13 @@ async def decide(ctx: Context, proposal: Proposal, discharged: frozenset[str]) -
             for total in proposal.totals
         },
         autonomy=ctx.autonomy(spec.name),
-        calls_before=state.spent.tool_calls,
+        calls_before=state.spent.tool_calls - is_counted,
+        classes_read=frozenset(learned.origins.classes),
+        session=dict(learned.session),
+        history=_history(state, spec.name if is_counted else None),
+        budget_left=_left(limits, spent, is_counted=is_counted),
         now_us=now,
     )
-    is_counted = str(proposal.path) in state.calls
-    limits, spent = await _budgets(ctx, now)
     situation = pipeline.Situation(
         history=list(state.history),
         args=proposal.args,
@@ -181,6 +185,20 @@ async def decide(ctx: Context, proposal: Proposal, discharged: frozenset[str]) -
         discharged=discharged,
     )
     return pipeline.decide(request, situation, ctx.policy)
+
+
+def _history(state: RunState, counted: str | None) -> dict[str, Tally]:
+    """What was done before this call; one that is decided again does not count itself."""
+    history = dict(state.tallies)
+    if counted is not None:
+        history[counted] = replace(history[counted], decided=history[counted].decided - 1)
+    return history
+
+
+def _left(limits: Mapping[str, int], spent: Mapping[str, int], *, is_counted: bool) -> dict[str, int]:
+    """What is left of each budget before this call."""
+    own = {"tool_calls": 1} if is_counted else {}
+    return {unit: max(0, limit - spent.get(unit, 0) + own.get(unit, 0)) for unit, limit in limits.items()}
 
 
 async def _budgets(ctx: Context, now: int) -> tuple[dict[str, int], dict[str, int]]:

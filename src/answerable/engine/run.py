@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from pydantic import TypeAdapter
 
-from answerable.engine import calls, modelcalls
+from answerable.engine import acts, calls, modelcalls
 from answerable.engine.signals import Escalated
 from answerable.errors import AnswerableError, CallRefused, ConfigError, RunDiverged
+from answerable.gates.handles import hide
+from answerable.gates.schema import canonical
 from answerable.kernel import events
 from answerable.kernel.decision import ReasonCode
 from answerable.kernel.ids import RunId, StepPath
@@ -20,9 +22,10 @@ from answerable.models.port import Message, ToolOffer
 from answerable.models.structured import Problem, validate_output
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from answerable.engine.context import Context
+    from answerable.kernel.state import RunState
     from answerable.models.port import ModelReply
     from answerable.models.port import ToolCall as ModelToolCall
     from answerable.tools.declare import Tool
@@ -38,6 +41,8 @@ class Answered:
 
     value: Any = None
     error: AnswerableError | None = None
+    shown: Any = None
+    """The value in its JSON form, as a model may see it: hidden values are handles."""
 
 
 class Run:
@@ -65,7 +70,7 @@ class Run:
     def check_complete(self) -> None:
         """Raise `RunDiverged` where the journal holds steps that the run's code did not take this time."""
         state = self._ctx.recorder.state
-        steps = (*state.models, *state.calls, *state.values)
+        steps = (*state.models, *state.calls, *state.values, *state.acts, *state.fixed)
         last = max((StepPath.parse(path).turn for path in steps), default=0)
         if last > self._turn:
             raise RunDiverged(
@@ -140,7 +145,12 @@ class Run:
 
         Raises `ModelFailed` when no model of the agent's ladder gave a usable reply.
         """
-        offers = [offer(tool) for tool in (self._ctx.agent.tools if tools is None else tools)]
+        fixed = self._ctx.recorder.state.tool_set
+        offers = [
+            offer(tool)
+            for tool in (self._ctx.agent.tools if tools is None else tools)
+            if fixed is None or tool.name in fixed
+        ]
         self._offered = frozenset(one.name for one in offers)
         return await self._alone(
             "model",
@@ -199,6 +209,48 @@ class Run:
         drawn = await self._value("uuid", lambda: self._ctx.ports.entropy(16).hex())
         return uuid.UUID(bytes=bytes.fromhex(drawn), version=4)
 
+    async def take_in(
+        self, name: str, value: object, *, data_class: str = "internal", is_trusted: bool = False
+    ) -> None:
+        """Say that the run has read something that no tool gave: a memory, a message from another agent.
+
+        Untrusted unless you say otherwise. From here on its data class is part of what the run has read.
+        """
+
+        async def once(path: StepPath) -> None:
+            acts.take_in(self._ctx, path, name, value, data_class, is_trusted=is_trusted)
+
+        await self._alone("act", once)
+
+    async def endorse(self, value: str, *, why: str, kind: str | None = None) -> None:
+        """Vouch for a value: your code has checked it. From here on an argument that equals it is trusted.
+
+        `kind` limits it to parameters of that kind or text that holds the value. `why` is kept for an auditor.
+        """
+
+        async def once(path: StepPath) -> None:
+            acts.endorse(self._ctx, path, value, kind, why)
+
+        await self._alone("act", once)
+
+    async def declassify(self, *classes: str, why: str) -> None:
+        """Say that what the run writes from here on holds nothing of these data classes, and why."""
+
+        async def once(path: StepPath) -> None:
+            acts.declassify(self._ctx, path, classes, why)
+
+        await self._alone("act", once)
+
+    async def fix_tools(self, names: Collection[str]) -> None:
+        """Narrow the run to these tools, for the rest of it. Refused once anything untrusted may have been read."""
+        await self._alone("tool set", lambda path: acts.fix_tools(self._ctx, path, names))
+
+    async def begin(self, task: object) -> None:
+        """Fix the tool set that the agent declares for this task, before anything is read."""
+        if self._ctx.agent.tools_for is not None:
+            names = self._ctx.agent.tools_for(task)
+            await acts.fix_tools(self._ctx, StepPath(0, 0), names, is_first=True)
+
     def escalate(self, reason: str, *, question: str = "", code: str = ReasonCode.USER_REQUESTED) -> NoReturn:
         """Stop and hand the work to a person."""
         raise Escalated(code, reason, question=question)
@@ -240,11 +292,7 @@ class Run:
     def _same_kind(self, path: StepPath, kind: str) -> None:
         """A step that was of another kind before means that the code is another one."""
         state = self._ctx.recorder.state
-        was = [
-            name
-            for name, steps in (("call", state.calls), ("model", state.models), ("value", state.values))
-            if str(path) in steps and name != kind
-        ]
+        was = [name for name, steps in _kinds_of(state) if str(path) in steps and name != kind]
         if was:
             raise RunDiverged(
                 f"at step {path} the run makes a {kind} step, but its journal says a {was[0]} step",
@@ -308,7 +356,18 @@ async def _answer(
         if type(error).__name__ not in ("ToolFailed", "EffectUnknown"):
             raise
         return Answered(error=error)
-    return Answered(value=result.value)
+    shown = hide(ctx.specs[name].gives, canonical(result.value), f"{turn}.{index}")
+    return Answered(value=result.value, shown=shown)
+
+
+def _kinds_of(state: RunState) -> tuple[tuple[str, Mapping[str, object]], ...]:
+    return (
+        ("call", state.calls),
+        ("model", state.models),
+        ("value", state.values),
+        ("act", state.acts),
+        ("tool set", state.fixed),
+    )
 
 
 def offer(tool: Tool) -> ToolOffer:

@@ -42,7 +42,7 @@ from answerable.kernel.ids import (
 from answerable.observe.logs import name_agent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from answerable.engine.agent import Agent, Program
     from answerable.engine.dispatch.port import Dispatcher, Lease
@@ -241,7 +241,7 @@ class Runtime:
             if created.kind == "attached":
                 return await driving.end(ctx, abandoned())
             run = Run(ctx)
-            return await driving.drive(ctx, task, lambda: _to_its_end(run, program(run, task)))
+            return await driving.drive(ctx, task, lambda: _to_its_end(run, task, program))
         finally:
             await ctx.recorder.drop()
 
@@ -482,10 +482,11 @@ def _is_being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _to_its_end(run: Run, program: Awaitable[object]) -> object:
+async def _to_its_end(run: Run, task: BaseModel, program: Program) -> object:
     """Call a run's code, and leave none of its steps behind when it returns or raises."""
     try:
-        answer = await program
+        await run.begin(task)
+        answer = await program(run, task)
     except (asyncio.CancelledError, Halted):
         await run.finish(is_stopped=True)
         raise

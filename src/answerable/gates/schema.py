@@ -107,7 +107,7 @@ def canonical(value: Any) -> Any:
         case Enum():
             return canonical(value.value)
         case datetime():
-            return value.astimezone(UTC).isoformat() if value.tzinfo else value.isoformat()
+            return (_in_utc(value) or value).isoformat()
         case dict():
             return {str(key): canonical(item) for key, item in cast("dict[object, object]", value).items()}
         case set() | frozenset():
@@ -118,6 +118,14 @@ def canonical(value: Any) -> Any:
             return value
         case _:
             return str(value)
+
+
+def _in_utc(value: datetime) -> datetime | None:
+    """The same instant in UTC, and as it is where it has no zone; None where UTC has no such year."""
+    try:
+        return value.astimezone(UTC) if value.tzinfo else value
+    except OverflowError:
+        return None
 
 
 def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -260,6 +268,8 @@ def _look_at_plain(value: object, raw: object, *, is_free: bool, place: str) -> 
         case datetime():
             if not isinstance(raw, str) or not _DATETIME.fullmatch(raw):
                 raise Refused(f"`{place}`: is not a time such as 2026-01-31T12:00:00Z")
+            if _in_utc(value) is None:
+                raise Refused(f"`{place}`: is not within the years 1 to 9999 in UTC")
         case date() | time():
             if not isinstance(raw, str):
                 raise Refused(f"`{place}`: is not text")

@@ -104,6 +104,49 @@ class CallDecided:
     args: str | None = None
     code: str | None = None
     why: str | None = None
+    now: int | None = None
+    """The time that the rules were told, in microseconds."""
+    autonomy: str | None = None
+    left: dict[str, int] | None = None
+    """Unit → what was left of the budgets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolsFixed:
+    """From here on the run may use these tools and no others."""
+
+    path: str
+    tools: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRead:
+    """The run's code took in something that no tool gave: a memory, a message from another agent."""
+
+    path: str
+    source: str
+    trusted: bool
+    cls: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endorsed:
+    """The run's code vouches for a value, and says why."""
+
+    path: str
+    value: str
+    why: str
+    kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declassified:
+    """The run's code says that what the run writes from here on holds nothing of these data classes."""
+
+    path: str
+    classes: tuple[str, ...]
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +333,10 @@ Event = (
     | ModelIntended
     | ModelEnded
     | CallDecided
+    | ToolsFixed
+    | SourceRead
+    | Endorsed
+    | Declassified
     | ApprovalRequested
     | ApprovalSettled
     | InboxFolded

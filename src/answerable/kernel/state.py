@@ -7,7 +7,7 @@ steps must not copy five thousand steps at each. Nobody but the fold changes it.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 
 from answerable.kernel.events import (
@@ -17,8 +17,10 @@ from answerable.kernel.events import (
     CallDecided,
     CallEnded,
     CallIntended,
+    Declassified,
     DiscontinuityAccepted,
     EffectReported,
+    Endorsed,
     HaltLifted,
     HaltRaised,
     HeadExported,
@@ -32,6 +34,8 @@ from answerable.kernel.events import (
     RunCreated,
     RunEnded,
     RunParked,
+    SourceRead,
+    ToolsFixed,
     ValueTaken,
 )
 
@@ -72,6 +76,8 @@ class CallStep:
     reserved: tuple[Reserve, ...] = ()
     """What the first attempt reserved; later ones reserve nothing."""
     ended: CallEnded | None = None
+    ended_as: str = ""
+    """How the last attempt that ended did, also while another one is under way."""
     record: CallRecord | None = None
 
 
@@ -84,6 +90,21 @@ class CallRecord:
     cls: str
     state: str
     result: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What a run has done with one tool: calls decided, calls done, and which of all done calls was its last.
+
+    `last` counts over all tools of the run, from 1; it is 0 where there is none.
+    """
+
+    decided: int = 0
+    done: int = 0
+    last: int = 0
+
+
+Act = SourceRead | Endorsed | Declassified
 
 
 @dataclass(slots=True)
@@ -119,6 +140,14 @@ class RunState:
     history: deque[CallRecord] = field(default_factory=lambda: deque[CallRecord](maxlen=HISTORY))
     sources: list[str] = field(default_factory=list[str])
     """Tools whose results the run has read, in order of first use: where its words may come from."""
+    tallies: dict[str, Tally] = field(default_factory=dict[str, Tally])
+    done_calls: int = 0
+    acts: dict[str, Act] = field(default_factory=dict[str, Act])
+    """What the run's code took in, endorsed or declassified, by path."""
+    read: list[str] = field(default_factory=list[str])
+    """Paths of everything that the run has learned from, in order: calls that ended and acts."""
+    fixed: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Tool sets that were fixed, by path; the last one is in force."""
     done: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     """Writes that were done: tool and ref of the arguments."""
     unknown: dict[str, str] = field(default_factory=dict[str, str])
@@ -133,6 +162,11 @@ class RunState:
     parked: RunParked | None = None
     ended: RunEnded | None = None
     last_at: int = 0
+
+    @property
+    def tool_set(self) -> tuple[str, ...] | None:
+        """The tools that the run may use; None where it may use all of its agent's."""
+        return next(reversed(self.fixed.values()), None)
 
     @property
     def name(self) -> str:
@@ -197,6 +231,11 @@ def apply_event(state: RunState, event: Event, at: int, inbox: Sequence[Entry] =
             state.parked = None
         case ValueTaken():
             state.values[event.path] = event
+        case SourceRead() | Endorsed() | Declassified():
+            state.acts[event.path] = event
+            state.read.append(event.path)
+        case ToolsFixed():
+            _tools_fixed(state, event)
         case ModelIntended():
             known = state.models.get(event.path)
             state.models[event.path] = ModelStep(intent=event, first=known.first if known else event)
@@ -239,12 +278,22 @@ def _step(state: RunState, path: str) -> CallStep:
     return step
 
 
+def _tools_fixed(state: RunState, event: ToolsFixed) -> None:
+    before = state.tool_set
+    if before is not None and not set(event.tools) <= set(before):
+        message = f"the tool set that was fixed is widened at {event.path}"
+        raise IllegalEvent(message)
+    state.fixed[event.path] = event.tools
+
+
 def _decided(state: RunState, event: CallDecided) -> None:
     step = state.calls.get(event.path)
     if step is None:
         state.calls[event.path] = CallStep(decided=event)
         if event.cls != "invalid":
             state.spent.tool_calls += 1
+            tally = state.tallies.get(event.tool, Tally())
+            state.tallies[event.tool] = replace(tally, decided=tally.decided + 1)
     else:
         step.decided = event
 
@@ -271,12 +320,15 @@ def _spent(settle: tuple[Settle, ...], unit: str, otherwise: int) -> int:
 
 def _call_ended(state: RunState, event: CallEnded) -> None:
     step = _step(state, event.path)
+    was_done = step.ended_as == "done"
     if step.record is not None:  # another attempt of the same call: one call, one record
         others = [record for record in state.history if record is not step.record]
         state.history.clear()
         state.history.extend(others)
-    step.ended = event
+    step.ended, step.ended_as = event, event.state
     state.spent.money += event.cost
+    if not was_done:
+        _learned(state, event)
     if event.effect is not None and event.state != "unknown":
         state.unknown.pop(event.effect, None)
     step.record = CallRecord(
@@ -291,6 +343,17 @@ def _call_ended(state: RunState, event: CallEnded) -> None:
         state.done.add((event.tool, step.decided.args or ""))
     if event.state == "done" and event.tool not in state.sources:
         state.sources.append(event.tool)
+
+
+def _learned(state: RunState, event: CallEnded) -> None:
+    """A call's end is something to learn from; that of a done call also counts."""
+    if event.path not in state.read[-1:]:
+        state.read.append(event.path)
+    if event.state != "done":
+        return
+    state.done_calls += 1
+    tally = state.tallies.get(event.tool, Tally())
+    state.tallies[event.tool] = replace(tally, done=tally.done + 1, last=state.done_calls)
 
 
 def _fold_inbox(state: RunState, event: InboxFolded, inbox: Sequence[Entry]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from pydantic import BaseModel, TypeAdapter
 
 from answerable.kernel.encoding import encode_payload, sha256_hex
+from answerable.kernel.marks import Marks
 from answerable.kernel.money import plain
 from answerable.kernel.throttle import Breaker, Rate
 
@@ -60,12 +61,16 @@ and so is white space at either end."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Impact:
-    """What one call can change at most: the argument that is money, how many records, who is told."""
+    """What one call can change at most: the argument that is money, how many records, who is told.
+
+    `deletes` says how many of the records are gone afterwards.
+    """
 
     money: str | None = None
     currency: str = "USD"
     records: int = 1
     recipients: str | None = None
+    deletes: int = field(default=0, repr=False)  # journals name releases by a digest of the rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +114,18 @@ class FactSpec:
     tool: str
     arguments: dict[str, str]
     max_age_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSpec:
+    """What a run establishes once, for all its later calls: by the first done call of one of the tools.
+
+    `value` is a dotted path into the tool's result; empty for the whole of it.
+    """
+
+    name: str
+    tools: tuple[str, ...]
+    value: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +173,16 @@ class ToolSpec:
     """Digest of the plan function's source: a changed plan is another tool."""
     free_text: frozenset[str] = frozenset()
     """Dotted paths of the arguments marked as `Text`."""
+    takes: Marks = field(default_factory=Marks)
+    """Which kinds of values its parameters take."""
+    gives: Marks = field(default_factory=Marks)
+    """What is marked in its result."""
+
+    @property
+    def is_outward(self) -> bool:
+        """Whether a call of it tells somebody outside something: it has recipients, or it follows an address."""
+        has_recipients = self.impact is not None and self.impact.recipients is not None
+        return has_recipients or "url" in self.takes.kinds()
 
     @property
     def is_write(self) -> bool:
@@ -171,13 +198,18 @@ class ToolSpec:
         """JSON Schema of the arguments, as a model is shown it."""
         return self.arguments.model_json_schema()
 
+    def marks(self) -> dict[str, Any] | None:
+        """The marks on its parameters and its result, as JSON; None where there are none."""
+        found = {"takes": self.takes.described(), "gives": self.gives.described()}
+        return found if any(found.values()) else None
+
     def fingerprint(self) -> str:
         """Digest of everything that decides what the tool means: part of a release.
 
         How often it is tried and sent is no part of it: limits are always the current ones, and one that is changed
         in an incident must not leave open runs waiting for the release that they began with.
         """
-        described = {
+        described: dict[str, Any] = {
             "name": self.name,
             "description": self.description,
             "class": self.effect_class,
@@ -193,6 +225,10 @@ class ToolSpec:
             "plan": self.plan_digest,
             "undo": self.undo,
         }
+        if (marks := self.marks()) is not None:
+            described["marks"] = marks
+        if self.impact is not None and self.impact.deletes:
+            described["deletes"] = self.impact.deletes
         return sha256_hex(encode_payload(described))
 
 

@@ -99,7 +99,7 @@ def _escalate_if_asked(run: Run, reply: ModelReply) -> None:
 
 def _told(call: ToolCall, answer: Answered) -> Message:
     if answer.error is None:
-        content: dict[str, Any] = {"ok": True, "result": canonical(answer.value)}
+        content: dict[str, Any] = {"ok": True, "result": answer.shown}
     elif isinstance(answer.error, EffectUnknown):
         content = {"ok": False, "error": "the outcome is unknown: it may have happened; do not repeat it"}
     else:

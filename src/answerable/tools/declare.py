@@ -20,6 +20,7 @@ from pydantic.errors import PydanticUserError
 
 from answerable.errors import ToolError
 from answerable.kernel.ids import EffectKey
+from answerable.kernel.marks import MarkError, marks_of, marks_of_model
 from answerable.kernel.secret import Secret
 from answerable.kernel.throttle import Breaker, Rate
 from answerable.kernel.tool import (
@@ -38,6 +39,8 @@ from answerable.tools.registered import Fact, Function, Injection, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from answerable.kernel.marks import Marks
 
 __all__ = ["Arguments", "Fact", "Function", "Injection", "Tool", "fact", "tool"]
 
@@ -146,6 +149,8 @@ def tool(
             has_probe=probe is not None,
             plan_digest=_source_digest(plan),
             free_text=free_text(arguments),
+            takes=_marked(problem, marks_of_model, arguments),
+            gives=_marked(problem, marks_of, hints.get("return")),
         )
         registered = Tool(
             spec=spec,
@@ -279,6 +284,15 @@ def _result(problem: Problem, hints: dict[str, Any]) -> TypeAdapter[Any]:
     except PydanticUserError:
         raise problem("has a result without a schema", "return a Pydantic model or plain data") from None
     return result
+
+
+def _marked(problem: Problem, look: Callable[[Any], Marks], annotation: Any) -> Marks:
+    try:
+        return look(annotation)
+    except MarkError as error:
+        raise problem(
+            f"is marked in a way that cannot be kept: {error}", "see the guide on provenance"
+        ) from None
 
 
 def _description(problem: Problem, function: Function) -> str:

@@ -26,6 +26,8 @@ RATE_MAX = 1_000_000
 COUNT_MAX = 1_000
 """The longest burst, and the most failures that a breaker counts: it remembers each of them."""
 PERIOD_MAX_S = 86_400.0
+ADDRESSES = frozenset({"url", "uri", "href", "link", "webhook", "endpoint"})
+"""Parameters of these names have to say what kind of value they take."""
 _NEGATIVE = (-1, Decimal(-1), Decimal("-0.01"))
 
 
@@ -48,6 +50,7 @@ def check_promises(problem: Problem, tool: Tool) -> None:
         _check_write(problem, tool)
     else:
         _check_read(problem, tool)
+    _check_marks(problem, tool.spec)
     _check_names(problem, tool)
     _check_templates(problem, tool)
     _check_amounts(problem, tool)
@@ -141,6 +144,27 @@ def _check_write(problem: Problem, tool: Tool) -> None:
         )
     elif spec.cardinality == "until_compensated" and not (spec.business_key and tool.undo):
         raise problem("waits to be compensated and never can be", "give it a `business_key` and an `undo`")
+
+
+def _check_marks(problem: Problem, spec: ToolSpec) -> None:
+    """An address is a way out: whoever reads one tells its owner whatever stands in it."""
+    if any(node.is_trusted or node.is_hidden for node in spec.takes.nodes()):
+        raise problem(
+            "marks a parameter as trusted or hidden",
+            "a parameter has a `Kind`; trust belongs to what is read",
+        )
+    names = sorted(set(spec.arguments.model_fields) & ADDRESSES)
+    for name in names:
+        if not spec.takes.inside[name].kinds():
+            raise problem(
+                f"takes an address in `{name}` and does not say so",
+                f'write `{name}: Annotated[str, Kind("url")]`, or another kind where it leads nowhere outside',
+            )
+    if "url" in spec.takes.kinds() and not spec.is_write:
+        raise problem(
+            "reads an address that the model chooses, and so tells somebody outside what stands in it",
+            'say `effect="write", mode="upsert"`: it is an effect, and rules on writes and `Action::"outward"` apply',
+        )
 
 
 def _check_names(problem: Problem, tool: Tool) -> None:

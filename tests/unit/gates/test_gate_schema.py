@@ -242,6 +242,7 @@ def test_text_for_people_drives_no_terminal() -> None:
         (int, "true"), (int, "1.0"), (int, '"1"'), (int, "1e2"), (bool, "1"), (bool, '"true"'), (bool, "null"),
         (Literal[1], "true"), (Literal[1], "1.0"), (Literal[1], '"1"'), (Literal[True], "1"), (Literal[True], "1.0"), (Literal["a"], '"A"'),
         (Literal["a"], '"a "'), (Level, "true"), (Level, "1.0"), (Level, '"1"'), (Level, '"ONE"'), (Colour, '"RED"'), (Colour, '"Red"'), (Colour, "0"),
+        (datetime, '"0001-01-01T00:00:00+10:00"'), (datetime, '"9999-12-31T23:59:59-01:00"'),
         (datetime, "1"), (datetime, '"1"'), (datetime, '"1767225600"'), (datetime, '"-1"'), (datetime, '"2026-02-30T00:00:00Z"'),
         (datetime, '"２026-01-01T00:00:00Z"'), (date, "1"), (date, '"1"'), (date, '"2026-01-01T00:00:00"'), (date, '"01/02/2026"'), (time, "1"),
         (list[int], '"12"'), (list[int], "[1,true]"), (list[int], '{"0":1}'), (list[str], '"abc"'), (list[str], '["ok",1]'), (list[str], '[["ok"]]'),

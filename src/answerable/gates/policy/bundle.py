@@ -122,6 +122,7 @@ def _is_same_tool(asked: ToolSpec, known: ToolSpec) -> bool:
         asked.arguments is known.arguments
         and asked.effect_class is known.effect_class
         and asked.data_class == known.data_class
+        and asked.is_outward == known.is_outward
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 from answerable.gates.policy.shape import Record, SetOf
 from answerable.gates.policy.validator import LONG_MAX, LONG_MIN
 from answerable.kernel.encoding import encode_payload
+from answerable.kernel.money import from_micros
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,6 +41,7 @@ def build_context(request: PolicyRequest, tool: ToolShape) -> dict[str, object]:
     """
     spec = tool.spec
     _only_known("fact", request.facts, {each.name for each in spec.facts})
+    _only_known("session fact", request.session, _names(_part(tool.context, "session")))
     context = {
         "args": encode(request.arguments, _part(tool.context, "args"), "args"),
         "labels": _labels(request),
@@ -52,6 +54,12 @@ def build_context(request: PolicyRequest, tool: ToolShape) -> dict[str, object]:
             "autonomy": request.autonomy,
             "on_behalf_of": _string(request.on_behalf_of, "run.on_behalf_of"),
             "calls_before": request.calls_before,
+            "classes_read": sorted(request.classes_read),
+        },
+        "session": encode(request.session, _part(tool.context, "session"), "session"),
+        "history": _history(request, _part(tool.context, "history")),
+        "budget": {
+            unit: _money_left(left) if unit in _MONEY else left for unit, left in request.budget_left.items()
         },
         "now": _instant(request.now_us),
     }
@@ -116,12 +124,35 @@ def _labels(request: PolicyRequest) -> dict[str, object]:
     for name, label in request.labels.items():
         labels[name] = {
             "trusted": label.is_trusted,
+            "origin": label.origin,
             "sources": [_string(source, f"labels.{name}") for source in label.sources],
+            "classes": sorted(label.classes),
         }
     return labels
 
 
-_UNLABELLED: dict[str, object] = {"trusted": False, "sources": []}
+_UNLABELLED: dict[str, object] = {"trusted": False, "origin": "none", "sources": [], "classes": []}
+_MONEY = frozenset({"money", "money_per_day"})
+_NEVER: dict[str, int] = {"decided": 0, "done": 0, "last": 0}
+
+
+def _money_left(micros: int) -> str:
+    """What is left, rounded down to what a rule can compare: a budget is never shown larger than it is."""
+    return decimal_text(from_micros(micros - micros % 100))
+
+
+def _history(request: PolicyRequest, shape: Shape) -> dict[str, dict[str, int]]:
+    """What was done with every tool of the agent; others have no place in it."""
+    known = _names(shape)
+    _only_known("tool", request.history, known)
+    history = dict.fromkeys(known, _NEVER)
+    for name, tally in request.history.items():
+        history[name] = {"decided": tally.decided, "done": tally.done, "last": tally.last}
+    return history
+
+
+def _names(shape: Shape) -> set[str]:
+    return {each.name for each in shape.attributes} if isinstance(shape, Record) else set()
 
 
 def _get(value: object, name: str) -> object:

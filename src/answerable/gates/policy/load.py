@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from answerable.gates.policy.schema import ToolShape
-    from answerable.kernel.tool import ToolSpec
+    from answerable.kernel.tool import SessionSpec, ToolSpec
 
 
 def load_bundle(
@@ -30,13 +30,15 @@ def load_bundle(
     *,
     roles: Mapping[str, Collection[str]] | None = None,
     tool_sets: Mapping[str, Collection[str]] | None = None,
+    sessions: Sequence[SessionSpec] = (),
 ) -> Bundle:
     """Read, check and try out a policy. `sources` maps a file's name to its text.
 
-    `roles` says which roles each agent holds, `tool_sets` which tools each set has. Raises `PolicyError`,
+    `roles` says which roles each agent holds, `tool_sets` which tools each set has, `sessions` what a run
+    establishes for its later calls. Raises `PolicyError`,
     with file, line, rule and what to do, for anything that might not mean what its author meant.
     """
-    shapes = tool_shapes(tools)
+    shapes = tool_shapes(tools, sessions)
     held = {agent: tuple(sorted(set(names))) for agent, names in (roles or {}).items()}
     _check_given(shapes, agents, held, tool_sets or {})
     schema_text = full_schema(shapes, agents, held, tool_sets or {})
@@ -58,7 +60,7 @@ def load_bundle(
         _check_applies(rule, places)
     return Bundle(
         rules=rules,
-        digest=sha256_hex(encode_payload([sorted(sources.items()), schema_text])),
+        digest=_digest(sources, schema_text, tools),
         schema_text=schema_text,
         undecidable={name: shape.left_out for name, shape in shapes.items() if shape.left_out},
         unreachable=tuple(
@@ -70,6 +72,15 @@ def load_bundle(
         _places=places,
         _by_id={rule.id: rule for rule in rules},
     )
+
+
+def _digest(sources: Mapping[str, str], schema_text: str, tools: Sequence[ToolSpec]) -> str:
+    """The rules, what they can speak about, and the marks on which labels rest."""
+    described: list[object] = [sorted(sources.items()), schema_text]
+    marks = {tool.name: found for tool in tools if (found := tool.marks()) is not None}
+    if marks:
+        described.append(marks)
+    return sha256_hex(encode_payload(described))
 
 
 def _checked(

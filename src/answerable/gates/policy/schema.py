@@ -22,23 +22,42 @@ from answerable.gates.policy.shape import (
     shape_of,
 )
 from answerable.gates.policy.validator import ContextValidator
+from answerable.gates.request import ORIGINS
 from answerable.kernel.tool import EffectClass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from answerable.kernel.tool import ToolSpec
+    from answerable.kernel.tool import SessionSpec, ToolSpec
 
-GROUPS: dict[str, tuple[str, ...]] = {"read": (), "write": (), "irreversible": ("write",)}
-"""Action groups and what they are in: `action in Action::"write"` is every change outside."""
+GROUPS: dict[str, tuple[str, ...]] = {"read": (), "write": (), "irreversible": ("write",), "outward": ()}
+"""Action groups and what they are in: `action in Action::"write"` is every change outside, `"outward"` every call
+that tells somebody outside something."""
 
-LABEL = Record((Attribute("trusted", BOOL), Attribute("sources", SetOf(STRING))))
+LABEL = Record(
+    (
+        Attribute("trusted", BOOL),
+        Attribute("origin", Scalar("String", ORIGINS)),
+        Attribute("sources", SetOf(STRING)),
+        Attribute("classes", SetOf(STRING)),
+    )
+)
 TOTAL = Record((Attribute("amount", DECIMAL), Attribute("count", LONG)))
 RUN = Record(
     (
         Attribute("autonomy", Scalar("String", ("shadow", "propose", "capped", "full"))),
         Attribute("on_behalf_of", STRING),
         Attribute("calls_before", LONG),
+        Attribute("classes_read", SetOf(STRING)),
+    )
+)
+TALLY = Record((Attribute("decided", LONG), Attribute("done", LONG), Attribute("last", LONG)))
+_UNITS = ("model_calls", "money", "tokens", "tool_calls")
+BUDGET = Record(
+    tuple(
+        Attribute(f"{unit}{per}", DECIMAL if unit == "money" else LONG, is_optional=True)
+        for per in ("", "_per_day")
+        for unit in _UNITS
     )
 )
 PRINCIPAL = Record((Attribute("tenant", STRING),))
@@ -48,7 +67,7 @@ RESOURCE = Record(
         Attribute("data_class", STRING),
     )
 )
-_COMMON = {LABEL: "Label", TOTAL: "Total", RUN: "Run"}
+_COMMON = {LABEL: "Label", TOTAL: "Total", RUN: "Run", TALLY: "Tally", BUDGET: "Budget"}
 _RESERVED = frozenset({"true", "false", "if", "then", "else", "in", "is", "like", "has", "__cedar"})
 
 
@@ -62,8 +81,8 @@ class ToolShape:
     validator: ContextValidator
 
 
-def tool_shapes(tools: Sequence[ToolSpec]) -> dict[str, ToolShape]:
-    """The shape of each tool, by name. Refuses two tools of one name and facts from unknown tools."""
+def tool_shapes(tools: Sequence[ToolSpec], sessions: Sequence[SessionSpec] = ()) -> dict[str, ToolShape]:
+    """The shape of each tool, by name. Refuses two tools of one name, and facts from unknown tools."""
     by_name = {tool.name: tool for tool in tools}
     if len(by_name) != len(tools):
         names = [tool.name for tool in tools]
@@ -72,7 +91,13 @@ def tool_shapes(tools: Sequence[ToolSpec]) -> dict[str, ToolShape]:
             f"two tools are called `{double}`",
             "give one of them another name",
         )
-    return {name: _tool_shape(by_name[name], by_name) for name in sorted(by_name)}
+    session_left_out: list[LeftOut] = []
+    session = Record(tuple(_session(each, by_name, session_left_out) for each in sessions))
+    history = Record(tuple(Attribute(name, TALLY) for name in sorted(by_name)))
+    return {
+        name: _tool_shape(by_name[name], by_name, session, history, session_left_out)
+        for name in sorted(by_name)
+    }
 
 
 def cedar_schema_text(
@@ -81,9 +106,10 @@ def cedar_schema_text(
     *,
     roles: Mapping[str, Collection[str]] | None = None,
     tool_sets: Mapping[str, Collection[str]] | None = None,
+    sessions: Sequence[SessionSpec] = (),
 ) -> str:
     """The Cedar schema for these tools, for editors and reviewers. The same input gives the same text."""
-    return full_schema(tool_shapes(tools), agents, roles or {}, tool_sets or {})
+    return full_schema(tool_shapes(tools, sessions), agents, roles or {}, tool_sets or {})
 
 
 def full_schema(
@@ -106,7 +132,7 @@ def full_schema(
     for name, shape in shapes.items():
         lines.append("")
         lines.extend(f"// No rule can read {left_out}" for left_out in shape.left_out)
-        lines.append(_action(name, shape.spec.effect_class, render(shape.context, _COMMON)))
+        lines.append(_action(name, shape.spec, render(shape.context, _COMMON)))
     return "\n".join(lines) + "\n"
 
 
@@ -115,10 +141,8 @@ def slice_schema(tool: ToolSpec, context: Record, others: Mapping[str, ToolSpec]
 
     `others` are tools that a condition of the slice names; they take part in the action hierarchy only.
     """
-    lines = [*_entities_and_groups(), _action(tool.name, tool.effect_class, render(context, {}))]
-    lines.extend(
-        f"action {quote(name)} in [{quote(other.effect_class)}];" for name, other in sorted(others.items())
-    )
+    lines = [*_entities_and_groups(), _action(tool.name, tool, render(context, {}))]
+    lines.extend(f"action {quote(name)} in {_groups_of(other)};" for name, other in sorted(others.items()))
     return "\n".join(lines)
 
 
@@ -142,13 +166,19 @@ def quote(name: str) -> str:
     return json.dumps(name, ensure_ascii=False)
 
 
-def _tool_shape(tool: ToolSpec, tools: Mapping[str, ToolSpec]) -> ToolShape:
+def _tool_shape(
+    tool: ToolSpec,
+    tools: Mapping[str, ToolSpec],
+    session: Record,
+    history: Record,
+    session_left_out: Sequence[LeftOut],
+) -> ToolShape:
     if tool.name in GROUPS:
         refuse(
             f"a tool cannot be called `{tool.name}`: that is a group of actions in rules",
             "give the tool another name",
         )
-    left_out: list[LeftOut] = []
+    left_out = list(session_left_out)
     arguments = shape_of(tool.arguments, "args", left_out)
     context = Record(
         (
@@ -159,11 +189,45 @@ def _tool_shape(tool: ToolSpec, tools: Mapping[str, ToolSpec]) -> ToolShape:
             Attribute("facts", Record(tuple(_facts(tool, tools, left_out)))),
             Attribute("totals", Record(tuple(Attribute(each.name, TOTAL) for each in tool.totals))),
             Attribute("run", RUN),
+            Attribute("session", session),
+            Attribute("history", history),
+            Attribute("budget", BUDGET),
             Attribute("now", DATETIME),
         )
     )
     validator = ContextValidator(context)
     return ToolShape(tool, context, tuple(left_out), validator)
+
+
+def _session(spec: SessionSpec, tools: Mapping[str, ToolSpec], left_out: list[LeftOut]) -> Attribute:
+    """What a session fact looks like: who established it, and its value, of which all the tools are agreed."""
+    found: list[Shape] = []
+    for name in spec.tools:
+        if name not in tools:
+            refuse(
+                f"the session fact `{spec.name}` is established by `{name}`, which is no tool here",
+                "give the bundle every tool that establishes something",
+            )
+        place = f"session.{spec.name}.value"
+        shape = shape_of(tools[name].result_annotation, place, left_out)
+        inner = shape[0] if shape is not None else None
+        for part in spec.value.split(".") if spec.value else ():
+            attribute = inner.get(part) if isinstance(inner, Record) else None
+            inner = attribute.shape if attribute is not None else None
+        if inner is None:
+            refuse(
+                f"the session fact `{spec.name}` is to hold `{spec.value or 'the result'}` of `{name}`, "
+                "which no rule can read",
+                "name a field of the tool's result that has a plain type",
+            )
+        found.append(inner)
+    if any(each != found[0] for each in found):
+        refuse(
+            f"the tools that establish the session fact `{spec.name}` do not agree on its type",
+            "let each give the same type at that place, or declare two session facts",
+        )
+    value = Record((Attribute("by", Scalar("String", spec.tools)), Attribute("value", found[0])))
+    return Attribute(spec.name, value, is_optional=True)
 
 
 def _facts(tool: ToolSpec, tools: Mapping[str, ToolSpec], left_out: list[LeftOut]) -> Iterator[Attribute]:
@@ -194,9 +258,18 @@ def _group(name: str, parents: tuple[str, ...]) -> str:
     return f"action {quote(name)}{inside};"
 
 
-def _action(name: str, effect_class: EffectClass, context: str) -> str:
-    head = f"action {quote(name)} in [{quote(effect_class)}] appliesTo"
+def _action(name: str, tool: ToolSpec, context: str) -> str:
+    head = f"action {quote(name)} in {_groups_of(tool)} appliesTo"
     return f"{head} {{ principal: Agent, resource: Tool, context: {context} }};"
+
+
+def _groups_of(tool: ToolSpec) -> str:
+    return f"[{', '.join(map(quote, groups_of(tool)))}]"
+
+
+def groups_of(tool: ToolSpec) -> tuple[str, ...]:
+    """The groups of actions that a tool is in by itself; `GROUPS` says what those are in."""
+    return (tool.effect_class.value, *(("outward",) if tool.is_outward else ()))
 
 
 def _attributes(record: Record, common: Mapping[Record, str], depth: int) -> Iterator[str]:

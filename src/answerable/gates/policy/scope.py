@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cedarpy import pst
 
-from answerable.gates.policy.schema import GROUPS
+from answerable.gates.policy.schema import GROUPS, groups_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -57,7 +57,8 @@ def covers_action(body: pst.Template, tool: ToolSpec) -> bool:
         case pst.ActionEq(entity):
             return entity.id == tool.name
         case pst.ActionIn(entities):
-            held = {tool.name, tool.effect_class.value, *GROUPS[tool.effect_class]}
+            own = groups_of(tool)
+            held = {tool.name, *own, *(above for group in own for above in GROUPS[group])}
             return any(each.id in held for each in entities)
         case _:
             return True

@@ -215,4 +215,5 @@ TOTALS: Final = Field(
     _list_of(_row_of(is_digest, is_token, is_integer, is_integer, is_count)),
     "a list of [key, name, amount, seen amount, seen count]",
 )
+COUNTS: Final = Field(_object_of(is_count), "an object of integers that are not negative")
 TOTALS_SEEN: Final = Field(_object_of(_row_of(is_integer, is_count)), "an object of [amount, count]")

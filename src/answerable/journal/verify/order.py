@@ -81,6 +81,7 @@ class RunOrder:
         self._steps: dict[str, _Step] = {}
         self._effects: dict[str, _Effect] = {}
         self._requests: dict[str, Event] = {}
+        self._tools: frozenset[str] | None = None
 
     def take(self, seq: int, last_epoch: int, epoch: int, events: Sequence[Event]) -> Iterator[Wrong]:
         """Take the events of the next entry; `last_epoch` is that of the entry before (0: there is none)."""
@@ -126,6 +127,12 @@ class RunOrder:
 
     def _step(self, event: Event) -> _Step:
         return self._steps.setdefault(event["path"], _Step())
+
+    def _tools_fixed(self, event: Event) -> Iterator[Wrong]:
+        tools = frozenset[str](event["tools"])
+        if self._tools is not None and not tools <= self._tools:
+            yield "order", f"ToolsFixed at {event['path']} widens a tool set that was fixed before"
+        self._tools = tools
 
     def _model_intended(self, event: Event) -> Iterator[Wrong]:
         attempts = self._step(event).model_attempts
@@ -267,6 +274,7 @@ class RunOrder:
         "RunAdopted": _adopted,
         "ModelIntended": _model_intended,
         "ModelEnded": _model_ended,
+        "ToolsFixed": _tools_fixed,
         "CallDecided": _decided,
         "ApprovalRequested": _requested,
         "ApprovalSettled": _settled,

@@ -163,7 +163,7 @@ class Desk:
             tool=self.create_refund,
             arguments=RefundArguments(**given),
             labels={
-                name: Label(is_trusted=True, sources=("ticket",)) for name in RefundArguments.model_fields
+                name: Label(origin="field", sources=("ticket",)) for name in RefundArguments.model_fields
             },
             facts={"order": self.order, "customer": None},
             totals={"refunded": TotalValue(amount=Decimal("20.00"), count=0)},

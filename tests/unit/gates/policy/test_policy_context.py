@@ -13,7 +13,7 @@ import pytest
 from answerable.gates.policy.context import NotExpressible, build_context, check_context, encode
 from answerable.gates.policy.schema import tool_shapes
 from answerable.gates.policy.shape import BOOL, DATETIME, DECIMAL, LONG, STRING, SetOf, shape_of
-from answerable.gates.request import Label, PolicyRequest, TotalValue
+from answerable.gates.request import Label, Origin, PolicyRequest, TotalValue
 from answerable.kernel.decision import Verdict
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ def context_of(desk: Desk, request: PolicyRequest) -> dict[str, Any]:
 def test_the_whole_context(desk: Desk) -> None:
     """Arguments, labels, facts, totals, the run and the time; absent options are not there at all."""
     found = context_of(
-        desk, desk.refund("20.5", labels={"order_id": Label(is_trusted=True, sources=("ticket",))})
+        desk, desk.refund("20.5", labels={"order_id": Label(origin="field", sources=("ticket",))})
     )
 
-    untrusted = {"trusted": False, "sources": []}
+    untrusted = {"trusted": False, "origin": "none", "sources": [], "classes": []}
     assert found == {
         "args": {"order_id": "A-1", "amount_usd": "20.5000", "reason": "broken", "tags": [], "items": []},
         "labels": {
-            "order_id": {"trusted": True, "sources": ["ticket"]},
+            "order_id": {"trusted": True, "origin": "field", "sources": ["ticket"], "classes": []},
             "amount_usd": untrusted,
             "reason": untrusted,
             "note": untrusted,
@@ -61,7 +61,10 @@ def test_the_whole_context(desk: Desk) -> None:
             }
         },
         "totals": {"refunded": {"amount": "20.0000", "count": 0}},
-        "run": {"autonomy": "capped", "on_behalf_of": "user-1", "calls_before": 0},
+        "run": {"autonomy": "capped", "on_behalf_of": "user-1", "calls_before": 0, "classes_read": []},
+        "session": {},
+        "history": dict.fromkeys((tool.name for tool in desk.tools), {"decided": 0, "done": 0, "last": 0}),
+        "budget": {},
         "now": "2026-06-01T12:00:00.000Z",
     }
 
@@ -83,9 +86,9 @@ def test_the_whole_context(desk: Desk) -> None:
             {"totals": {"refunded": TotalValue(amount=Decimal(1), count=cast("int", "3"))}},
             "totals.refunded.count",
         ),
-        ({"labels": {"amuont": Label(is_trusted=True)}}, "amuont"),
-        ({"labels": {"note": Label(is_trusted=cast("bool", "yes"))}}, "labels.note.trusted"),
-        ({"labels": {"note": Label(is_trusted=True, sources=("\ud800",))}}, "lone surrogate"),
+        ({"labels": {"amuont": Label(origin="field")}}, "amuont"),
+        ({"labels": {"note": Label(origin=cast("Origin", "yes"))}}, "labels.note.origin"),
+        ({"labels": {"note": Label(origin="field", sources=("\ud800",))}}, "lone surrogate"),
         ({"autonomy": "fulll"}, "run.autonomy"),
         ({"calls_before": True}, "run.calls_before"),
         ({"on_behalf_of": None}, "run.on_behalf_of is a NoneType, not text"),

@@ -266,7 +266,7 @@ def test_cedar_without_a_decision_is_an_error() -> None:
 
 def test_a_label_for_an_argument_that_does_not_exist_is_denied(desk: Desk) -> None:
     """A misspelt name must not leave the right one at its default."""
-    decision = desk.load().decide(desk.refund(labels={"order_ld": Label(is_trusted=True)}))
+    decision = desk.load().decide(desk.refund(labels={"order_ld": Label(origin="field")}))
 
     assert decision.verdict is Verdict.DENY
     assert "order_ld" in decision.reason
