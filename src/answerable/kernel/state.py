@@ -347,8 +347,7 @@ def _call_ended(state: RunState, event: CallEnded) -> None:
 
 def _learned(state: RunState, event: CallEnded) -> None:
     """A call's end is something to learn from; that of a done call also counts."""
-    if event.path not in state.read[-1:]:
-        state.read.append(event.path)
+    state.read.append(event.path)
     if event.state != "done":
         return
     state.done_calls += 1

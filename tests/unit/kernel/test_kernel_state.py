@@ -9,7 +9,7 @@ import pytest
 from answerable.kernel import events
 from answerable.kernel.entry import EMPTY, Entry, make_entry
 from answerable.kernel.events import Event
-from answerable.kernel.state import HISTORY, IllegalEvent, RunState, apply_event, fold
+from answerable.kernel.state import HISTORY, IllegalEvent, RunState, Tally, apply_event, fold
 
 D = "d" * 64
 CREATED = events.RunCreated(
@@ -214,6 +214,42 @@ def test_calls_are_counted_once_and_invalid_ones_not_at_all() -> None:
     state = run(DECIDED, replace(DECIDED, verdict="deny"), replace(DECIDED, path="2.0", cls="invalid"))
     assert state.spent.tool_calls == 1
     assert state.calls["1.0"].decided.verdict == "deny"
+
+
+def test_what_was_done_with_a_tool_is_tallied_once_a_call() -> None:
+    """A call that failed and was tried again, or became known later, is one call that was done."""
+    second = replace(DECIDED, path="2.0", tool="look", cls="read")
+    state = run(
+        DECIDED,
+        INTENT,
+        replace(ENDED, state="failed"),
+        replace(INTENT, attempt=2),
+        replace(ENDED, attempt=2, state="unknown"),
+        second,
+        replace(ENDED, path="2.0", tool="look", effect=None),
+        replace(ENDED, attempt=2, via="person"),
+        replace(ENDED, attempt=2, via="late"),
+        replace(DECIDED, path="3.0"),
+        replace(DECIDED, path="4.0", cls="invalid", tool="other"),
+    )
+    assert state.tallies == {
+        "pay": Tally(decided=2, done=1, last=2),
+        "look": Tally(decided=1, done=1, last=1),
+    }
+    assert state.read == ["1.0", "1.0", "2.0", "1.0"], "each end may have told something new"
+
+
+def test_a_tool_set_is_only_ever_narrowed() -> None:
+    """The last one is in force; acts are kept by their paths."""
+    fixed = events.ToolsFixed(path="0.0", tools=("a", "b"))
+    narrower = events.ToolsFixed(path="1.0", tools=("a",))
+    endorsed = events.Endorsed(path="2.0", value=D, why=D)
+    state = run(fixed, narrower, endorsed)
+    assert state.tool_set == ("a",)
+    assert run().tool_set is None
+    assert (state.acts, state.read) == ({"2.0": endorsed}, ["2.0"])
+    with pytest.raises(IllegalEvent, match="widened"):
+        run(narrower, replace(fixed, path="3.0"))
 
 
 def test_money_and_tokens_are_what_was_settled_else_what_was_used() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
+from answerable.kernel.marks import Marks
 from answerable.kernel.tool import (
     EffectClass,
     Impact,
@@ -124,12 +125,21 @@ def make(**changes: Any) -> ToolSpec:
         {"timeout_s": 1.0},
         {"plan_digest": "x"},
         {"undo": "v"},
+        {"impact": Impact(deletes=1)},
+        {"gives": Marks(inside={"a": Marks(sort="text", kind="iban", is_trusted=True)})},
     ],
     ids=lambda change: next(iter(change)),
 )
 def test_whatever_changes_the_meaning_of_a_tool_changes_its_fingerprint(change: dict[str, Any]) -> None:
     """A run is pinned to the tools that it began with."""
     assert make(**change).fingerprint() != make().fingerprint() == make().fingerprint()
+
+
+def test_what_has_recipients_or_follows_an_address_is_outward() -> None:
+    """An address tells its owner what stands in it, whatever the call is for."""
+    url = Marks(inside={"a": Marks(sort="text", kind="url")})
+    specs = (make(), make(impact=Impact()), make(impact=Impact(recipients="a")), make(takes=url))
+    assert [each.is_outward for each in specs] == [False, False, True, True]
 
 
 def test_a_read_is_no_write() -> None:

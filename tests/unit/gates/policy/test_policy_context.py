@@ -63,7 +63,7 @@ def test_the_whole_context(desk: Desk) -> None:
         "totals": {"refunded": {"amount": "20.0000", "count": 0}},
         "run": {"autonomy": "capped", "on_behalf_of": "user-1", "calls_before": 0, "classes_read": []},
         "session": {},
-        "history": dict.fromkeys((tool.name for tool in desk.tools), {"decided": 0, "done": 0, "last": 0}),
+        "history": {tool.name: {"decided": 0, "done": 0, "last": 0} for tool in desk.tools},
         "budget": {},
         "now": "2026-06-01T12:00:00.000Z",
     }
