@@ -1,0 +1,1 @@
+"""Larch & Loom: a written service policy as rules, and an agent that works under them. Start with `README.md`."""
