@@ -3,9 +3,11 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
+PROBES := .venv-probes
+INJECTION := .venv-injection
 JOBS ?= 2
 
-.PHONY: help demo test sim soak check coverage fix bench lock clean
+.PHONY: help demo test sim soak fuzz check coverage fix bench injection probes lock clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -40,6 +42,11 @@ sim: $(VENV)/.installed  ## several workers simulated with every fault: SEED=n C
 soak: $(VENV)/.installed  ## an hour's trouble in fifteen minutes, on PostgreSQL: workers killed, halts, ten thousand waiting
 	@PYTHONPATH=src:. $(BIN)/python -m tests.soak $(WHICH)
 
+MUTANTS ?= 10000
+
+fuzz: $(VENV)/.installed  ## calls and bundles damaged at random, MUTANTS=n of each: nothing sent or loosened unseen
+	@FUZZ_COUNT=$(MUTANTS) $(BIN)/python -m pytest -s -p no:randomly --timeout 3600 tests/property/test_policy_fuzz.py
+
 check: $(VENV)/.installed  ## lint, types, layers, documentation
 	@$(BIN)/ruff format --check --quiet src tests bench examples || { echo "run make fix" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet src tests bench examples
@@ -66,11 +73,29 @@ bench: $(BENCH)/.installed  ## our figures beside the peers', interleaved in one
 	@$(BENCH)/bin/python -m bench.harness scale
 	@$(BENCH)/bin/python -m bench.harness postgres
 
+$(INJECTION)/.installed: pyproject.toml
+	@test -x $(INJECTION)/bin/python || $(PYTHON) -m venv $(INJECTION)
+	@$(INJECTION)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(INJECTION)/bin/python -m pip install --quiet --disable-pip-version-check --group injection -e .
+	@touch $@
+
+injection: $(INJECTION)/.installed  ## worst-case prompt injections against the gates, and what still needs nobody
+	@$(INJECTION)/bin/python -m bench.injection
+
+$(PROBES)/.installed: pyproject.toml
+	@test -x $(PROBES)/bin/python || $(PYTHON) -m venv $(PROBES)
+	@$(PROBES)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(PROBES)/bin/python -m pip install --quiet --disable-pip-version-check --group probes -e .
+	@touch $@
+
+probes: $(PROBES)/.installed  ## calls and rules that must come to nothing, put to us and to peers
+	@$(PROBES)/bin/python -m bench.probes
+
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade --quiet
 
 lock:  ## pin every dependency with its hashes, and no index address
 	@$(BIN)/$(LOCK) --output-file requirements.lock
-	@$(BIN)/$(LOCK) --group dev --extra models --extra postgres --extra server --constraint requirements.lock --output-file requirements-dev.lock
+	@$(BIN)/$(LOCK) --group dev --extra models --extra postgres --extra prove --extra server --constraint requirements.lock --output-file requirements-dev.lock
 
 clean:  ## remove what was made, but no journal
-	rm -rf $(VENV) $(BENCH) .pytest_cache .ruff_cache .hypothesis .coverage dist build
+	rm -rf $(VENV) $(BENCH) $(INJECTION) $(PROBES) .pytest_cache .ruff_cache .hypothesis .coverage dist build

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
 from answerable.errors import ConfigError
+from answerable.gates.provenance import RESERVED
+from answerable.gates.request import Autonomy
 from answerable.kernel.encoding import encode_payload, sha256_hex
 from answerable.kernel.marks import MarkError, marks_of_model
 from answerable.kernel.money import to_micros
@@ -21,10 +24,11 @@ from answerable.tools.declare import Arguments, Fact, Tool
 
 if TYPE_CHECKING:
     from answerable.engine.run import Run
-    from answerable.gates.request import Autonomy
     from answerable.kernel.marks import Marks
 
 _FACT = re.compile(r"[a-z][a-z0-9_]{0,63}")
+LIMIT_MAX = 2**53 - 1
+"""More than this no entry holds."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -32,7 +36,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 def seconds(text: str | float) -> float:
     """`"90s"`, `"2m"`, `"24h"`, `"7d"` or a number, in seconds. Raises `ConfigError` for anything else."""
-    if isinstance(text, (int, float)) and not isinstance(text, bool) and text > 0:
+    if isinstance(text, (int, float)) and not isinstance(text, bool) and 0 < text < math.inf:
         return float(text)
     match = _DURATION.fullmatch(str(text))
     if match is None or float(match[1]) <= 0:
@@ -65,8 +69,10 @@ class Budget:
                     f"the budget `money={self.money}` is no amount", hint='write dollars as text: "0.40"'
                 ) from None
         for unit, limit in limits.items():
-            if isinstance(limit, bool) or limit < 0:
+            if type(limit) is not int or not 0 <= limit <= LIMIT_MAX:
                 raise ConfigError(f"the budget `{unit}={limit}` is no limit", hint="a whole number from 0")
+        if self.wall_clock is not None:
+            seconds(self.wall_clock)
         return limits
 
 
@@ -165,6 +171,8 @@ class Agent:
     tokens_per_reply: int = 1024
     roles: tuple[str, ...] = ()
     """Policy roles of the agent's principal."""
+    tool_sets: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
+    """Tools by the name of a set, for rules on `resource in ToolSet::"NAME"`."""
     session: Mapping[str, Session] = field(default_factory=dict[str, Session])
     """What a run establishes once, by name, for rules on its later calls."""
     tools_for: Callable[[Any], Collection[str]] | None = None
@@ -191,6 +199,12 @@ class Agent:
             raise ConfigError(
                 f"the agent `{self.name}` has two tools called {sorted(twice)}", hint="rename one"
             )
+        reserved = sorted(RESERVED & set(names))
+        if reserved:
+            raise ConfigError(
+                f"a tool cannot be called `{reserved[0]}`: labels name a source of every run so",
+                hint="rename the tool",
+            )
         for name, declared in self.session.items():
             self._check_session(name, declared)
         unknown = set(self.autonomy_by_tool) - set(names)
@@ -209,6 +223,17 @@ class Agent:
         self.budget.limits()
         if self.budget_per_day is not None:
             self.budget_per_day.limits()
+            if self.budget_per_day.wall_clock is not None:
+                raise ConfigError(
+                    "`budget_per_day` has a `wall_clock`, but time at work is counted by the run",
+                    hint="put it into `budget`",
+                )
+        levels = get_args(Autonomy)
+        for level in (self.autonomy, *self.autonomy_by_tool.values()):
+            if level not in levels:
+                raise ConfigError(
+                    f"`{level}` is no level of autonomy", hint=f"it is one of {', '.join(levels)}"
+                )
         seconds(self.approval_ttl)
 
     def _check_session(self, name: str, declared: Session) -> None:
