@@ -1,0 +1,1 @@
+"""The bank's tools with their labels, and its rules."""

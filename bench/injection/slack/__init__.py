@@ -1,0 +1,1 @@
+"""The company chat's tools with their labels, and its rules."""
