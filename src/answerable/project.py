@@ -26,6 +26,7 @@ from answerable.engine.runtime import Runtime, Settings
 from answerable.errors import ConfigError, InputError, PolicyError
 from answerable.gates.approval import Approver
 from answerable.gates.policy import Bundle, load_bundle
+from answerable.gates.policy.schema import cedar_schema_text
 from answerable.gates.schema import Refused, parse_object
 from answerable.journal import opening
 from answerable.journal.opening import choose_journal
@@ -245,6 +246,18 @@ def load_rules(agent: Agent, sources: Mapping[str, str]) -> Bundle:
         [tool.spec for tool in agent.all_tools().values()],
         [agent.name],
         roles={agent.name: agent.roles} if agent.roles else None,
+        tool_sets=agent.tool_sets,
+        sessions=agent.sessions(),
+    )
+
+
+def schema_of(agent: Agent) -> str:
+    """The Cedar schema for an agent's rules. Raises `PolicyError` where its tools cannot be described."""
+    return cedar_schema_text(
+        [tool.spec for tool in agent.all_tools().values()],
+        [agent.name],
+        roles={agent.name: agent.roles} if agent.roles else None,
+        tool_sets=agent.tool_sets,
         sessions=agent.sessions(),
     )
 

@@ -201,6 +201,8 @@ async def test_the_program_vouches_for_a_value_and_says_why(tmp_path: Path) -> N
             run.endorse("XX", kind="No Kind", why="x"),
             run.declassify(why="x"),
             run.take_in("class:x", "v"),
+            run.take_in("task", "v"),
+            run.take_in("who_is", "v"),
         ):
             with pytest.raises(ConfigError):
                 await bad
@@ -442,6 +444,7 @@ def test_session_facts_and_tasks_that_cannot_work_are_refused() -> None:
         ("cannot call", {"session": {"who": session(find_vendor)}, "tools": [who_is]}),
         ("no name", {"session": {"Who": session(who_is)}, "tools": [who_is]}),
         ("hidden field", {"task": Odd, "tools": [who_is]}),
+        ("source of every run", {"tools": [tool(effect="read", name="prompt")(who_is.function)]}),
     ):
         with pytest.raises(ConfigError, match=problem):
             make_agent(**{"policy": PERMIT, **more})  # pyright: ignore[reportArgumentType]

@@ -86,11 +86,12 @@ def test_two_projects_with_the_same_last_folder_do_not_mix(tmp_path: Path) -> No
 
 def test_no_policy_means_no_runs(desk: Path) -> None:
     """An empty or missing policy folder is refused, never taken for permission."""
-    for path in (desk / "policy").iterdir():
+    for path in (desk / "policy").glob("*.cedar"):
         path.unlink()
+    assert list((desk / "policy" / "invariants").glob("*.cedar")), "invariants are no rules"
     with pytest.raises(PolicyError, match=r"has no \.cedar file"):
         load_project(desk).bundle("refund-desk")
-    (desk / "policy").rmdir()
+    shutil.rmtree(desk / "policy")
     with pytest.raises(PolicyError, match="there is no policy folder"):
         load_project(desk).bundle("refund-desk")
 

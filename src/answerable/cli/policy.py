@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from answerable.cli import policy_backtest, policy_diff, policy_prove, policy_schema
 from answerable.cli.common import FAILED, AsJson, ProjectDir, print_json, talk
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def check(project_dir: ProjectDir = None, agent: AgentName = None, *, as_json: A
                 "is_ok": True,
                 "digest": bundle.digest,
                 "rules": [rule.id for rule in bundle.rules],
+                "without_owner": [rule.id for rule in bundle.rules if not rule.owner],
                 "unreachable": list(bundle.unreachable),
                 "idle": list(bundle.idle),
                 "roles_nobody_has": _missing_roles(bundle, project),
@@ -78,5 +80,13 @@ def _say(each: dict[str, Any]) -> None:
         typer.echo(f"  `{tool}`: no rule permits it, so every call of it is denied")
     for role in each["roles_nobody_has"]:
         typer.echo(f"  `{role}`: no listed approver has this role, so what needs it waits until it expires")
+    if each["without_owner"]:
+        typer.echo(f"  no owner: {', '.join(f'`{rule}`' for rule in each['without_owner'])}")
     for rule in each["idle"]:
         typer.echo(f"  `{rule}`: guards a group of tools that has none yet")
+
+
+app.command("schema")(policy_schema.schema)
+app.command("backtest")(policy_backtest.backtest)
+app.command("prove")(policy_prove.prove)
+app.command("diff")(policy_diff.diff)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from answerable.engine.learning import learn
 from answerable.errors import ConfigError, RunDiverged
+from answerable.gates.provenance import RESERVED
+from answerable.gates.request import NOT_SOURCES
 from answerable.gates.schema import canonical
 from answerable.kernel import events
 from answerable.kernel.marks import Kind, MarkError
@@ -27,7 +29,7 @@ def take_in(
     """See `Run.take_in`."""
     event = events.SourceRead(
         path=str(path),
-        source=_token("source", name),
+        source=_source(ctx, name),
         trusted=is_trusted,
         cls=_token("data class", data_class),
         value=ctx.recorder.seal(canonical(value), "source"),
@@ -108,8 +110,20 @@ def _why(ctx: Context, why: str) -> str:
     return ctx.recorder.seal(why, "source")
 
 
+def _source(ctx: Context, name: str) -> str:
+    """A name of its own: rules ask who vouches for a value, and must not be answered by a namesake."""
+    if name in ctx.tools:
+        raise ConfigError(
+            f"`{name}` is a tool: its results are taken in anyway", hint="name the source otherwise"
+        )
+    return _token("source", name)
+
+
 def _token(what: str, name: str) -> str:
     is_token = 0 < len(name) <= 64 and name.isascii() and name.isprintable()  # noqa: PLR2004
-    if not is_token or name.startswith(("origin:", "class:")):
-        raise ConfigError(f"`{name}` is no name for a {what}", hint="use plain ASCII, at most 64 characters")
+    if not is_token or name.startswith(NOT_SOURCES) or name in RESERVED:
+        raise ConfigError(
+            f"`{name}` is no name for a {what}",
+            hint=f"use plain ASCII, at most 64 characters, and none of {', '.join(sorted(RESERVED))}",
+        )
     return name

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from answerable.engine.context import Context
+    from answerable.engine.learning import Learned
+    from answerable.gates.request import Autonomy
     from answerable.kernel.state import RunState, Tally
     from answerable.kernel.tool import FactSpec, ToolSpec
     from answerable.tools.declare import Tool
@@ -150,7 +152,10 @@ async def decide(ctx: Context, proposal: Proposal, discharged: frozenset[str]) -
     is_counted = str(proposal.path) in state.calls
     limits, spent = await _budgets(ctx, now)
     learned = await learn(ctx.learned, state, ctx.agent, ctx.specs, ctx.recorder.content)
-    request = proposal.request = PolicyRequest(
+    request = proposal.request = policy_request(
+        state,
+        learned,
+        str(proposal.path),
         agent=ctx.agent.name,
         tenant=ctx.tenant,
         on_behalf_of=ctx.person.on_behalf_of,
@@ -159,16 +164,9 @@ async def decide(ctx: Context, proposal: Proposal, discharged: frozenset[str]) -
         labels=proposal.labels,
         facts=proposal.facts,
         totals={
-            total.name: TotalValue(
-                amount=from_micros(total.seen_amount + total.amount), count=total.seen_count
-            )
-            for total in proposal.totals
+            total.name: (total.seen_amount + total.amount, total.seen_count) for total in proposal.totals
         },
         autonomy=ctx.autonomy(spec.name),
-        calls_before=state.spent.tool_calls - is_counted,
-        classes_read=frozenset(learned.origins.classes),
-        session=dict(learned.session),
-        history=_history(state, spec.name if is_counted else None),
         budget_left=_left(limits, spent, is_counted=is_counted),
         now_us=now,
     )
@@ -185,6 +183,51 @@ async def decide(ctx: Context, proposal: Proposal, discharged: frozenset[str]) -
         discharged=discharged,
     )
     return pipeline.decide(request, situation, ctx.policy)
+
+
+def policy_request(
+    state: RunState,
+    learned: Learned,
+    path: str,
+    *,
+    agent: str,
+    tenant: str,
+    on_behalf_of: str,
+    tool: ToolSpec,
+    arguments: BaseModel,
+    labels: Mapping[str, Label],
+    facts: Mapping[str, object],
+    totals: Mapping[str, tuple[int, int]],
+    autonomy: Autonomy,
+    budget_left: Mapping[str, int],
+    now_us: int,
+) -> PolicyRequest:
+    """What the rules are asked about the call at `path`: what was gathered for it, and the run as it was before it.
+
+    Whoever asks again later, from the journal, asks with this. `totals` are micros with this call, and calls before it.
+    """
+    is_counted = path in state.calls
+    return PolicyRequest(
+        agent=agent,
+        tenant=tenant,
+        on_behalf_of=on_behalf_of,
+        tool=tool,
+        arguments=arguments,
+        labels=labels,
+        facts=facts,
+        totals={
+            name: TotalValue(amount=from_micros(amount), count=count)
+            for name, (amount, count) in totals.items()
+        },
+        autonomy=autonomy,
+        calls_before=state.spent.tool_calls - is_counted,
+        classes_read=frozenset(learned.origins.classes),
+        has_read_untrusted=not learned.origins.is_clean,
+        session=dict(learned.session),
+        history=_history(state, tool.name if is_counted else None),
+        budget_left=budget_left,
+        now_us=now_us,
+    )
 
 
 def _history(state: RunState, counted: str | None) -> dict[str, Tally]:

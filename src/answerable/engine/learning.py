@@ -37,6 +37,8 @@ class Learned:
     origins: provenance.Origins = field(default_factory=provenance.Origins)
     session: dict[str, Established] = field(default_factory=dict[str, Established])
     seen: int = -1
+    telling: frozenset[str] | None = None
+    """Tools in whose results something is trusted; found out when it begins, unless it is given."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """The reads of a batch are labelled together: one after the other takes in what is new."""
 
@@ -50,17 +52,23 @@ async def learn(
     return learned
 
 
+def tools_that_tell(specs: Mapping[str, ToolSpec]) -> frozenset[str]:
+    """The tools in whose results something is trusted."""
+    return frozenset(
+        name
+        for name, spec in specs.items()
+        if spec.is_result_trusted or any(node.is_trusted for node in spec.gives.nodes())
+    )
+
+
 async def _learn(
     learned: Learned, state: RunState, agent: Agent, specs: Mapping[str, ToolSpec], content: Content
 ) -> None:
     if learned.seen < 0:
         await _begin(learned, state, agent, content)
+        learned.telling = tools_that_tell(specs) if learned.telling is None else learned.telling
         learned.seen = 0
-    sessions = agent.sessions()
-    is_trust_possible = any(
-        spec.is_result_trusted or any(node.is_trusted for node in spec.gives.nodes())
-        for spec in specs.values()
-    )
+    sessions = agent.sessions() if learned.seen < len(state.read) else ()
     while learned.seen < len(state.read):
         path = state.read[learned.seen]
         learned.seen += 1
@@ -72,7 +80,7 @@ async def _learn(
         spec = specs.get(step.decided.tool)
         if spec is None or step.ended is None:  # a tool that is gone; or an attempt of which another follows
             continue
-        if is_trust_possible and spec.is_write:
+        if learned.telling and spec.is_write:  # it matters only where something may be believed later
             await _take_written(learned, spec, step, content)
         await _take_result(learned, spec, step, sessions, content)
 
@@ -128,9 +136,9 @@ async def _take_result(
     ended = step.ended
     assert ended is not None
     establishes = [each for each in sessions if spec.name in each.tools and each.name not in learned.session]
-    is_marked = spec.is_result_trusted or any(node.is_trusted for node in spec.gives.nodes())
     result: Any = None
-    if ended.state == "done" and ended.result is not None and (is_marked or establishes):
+    is_telling = learned.telling is not None and spec.name in learned.telling
+    if ended.state == "done" and ended.result is not None and (is_telling or establishes):
         result = await content(ended.result)
     learned.origins.add(
         provenance.source_of(

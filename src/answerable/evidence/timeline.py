@@ -15,7 +15,9 @@ from answerable.kernel.events import (
     CallDecided,
     CallEnded,
     CallIntended,
+    Declassified,
     EffectReported,
+    Endorsed,
     HaltLifted,
     HaltRaised,
     ModelEnded,
@@ -23,6 +25,8 @@ from answerable.kernel.events import (
     RunCreated,
     RunEnded,
     RunParked,
+    SourceRead,
+    ToolsFixed,
 )
 
 if TYPE_CHECKING:
@@ -67,6 +71,22 @@ def _moment(view: RunView, said: Said[Event]) -> list[tuple[str, Tone]]:
             return [(f"`{in_line(event.tool)}` is about to be sent{again}", "quiet")]
         case CallEnded():
             return [_call(view, event)]
+        case ToolsFixed():
+            return [
+                (f"from here on only {listed([f'`{each}`' for each in event.tools]) or 'no tool'}", "plain")
+            ]
+        case SourceRead():
+            trust = "trusted" if event.trusted else "untrusted"
+            return [
+                (f"the run's code takes in `{in_line(event.source)}`, {trust}, {in_line(event.cls)}", "plain")
+            ]
+        case Endorsed():
+            return [
+                (f"the run's code endorses “{_text(view, event.value)}”: {_text(view, event.why)}", "plain")
+            ]
+        case Declassified():
+            names = listed([f"`{in_line(each)}`" for each in event.classes])
+            return [(f"the run's code declassifies {names}: {_text(view, event.why)}", "plain")]
         case ApprovalRequested():
             rules = listed([f"`{rule}`" for rule, _, _ in event.needs])
             return [(f"a person is asked, because of {rules}", "waiting")]
@@ -88,6 +108,11 @@ def _moment(view: RunView, said: Said[Event]) -> list[tuple[str, Tone]]:
             return [_ended(event)]
         case _:
             return []
+
+
+def _text(view: RunView, ref: str) -> str:
+    content = view.content(ref)
+    return "(erased)" if isinstance(content, Erased) else in_line(str(content), 90)
 
 
 def _adopted(event: RunAdopted) -> list[tuple[str, Tone]]:

@@ -13,7 +13,9 @@ from answerable.kernel.events import (
     ApprovalRequested,
     CallDecided,
     CallEnded,
+    Declassified,
     EffectReported,
+    Endorsed,
     Event,
     HaltLifted,
     HaltRaised,
@@ -21,6 +23,7 @@ from answerable.kernel.events import (
     ModelIntended,
     RunCreated,
     RunEnded,
+    SourceRead,
 )
 from answerable.kernel.ids import RunId, inbox_stream, payload_ref, run_stream, tenant_stream
 from answerable.kernel.state import IllegalEvent, RunState, fold
@@ -106,6 +109,12 @@ def refs(event: Event) -> Iterator[str]:
             found = (event.reply,)
         case CallDecided():
             found = (event.args, event.why, *event.facts.values())
+        case SourceRead():
+            found = (event.value,)
+        case Endorsed():
+            found = (event.value, event.why)
+        case Declassified():
+            found = (event.why,)
         case ApprovalRequested():
             found = (event.preview,)
         case CallEnded() | EffectReported():

@@ -18,7 +18,7 @@ from answerable.gates.request import Label
 from answerable.kernel.marks import Marks, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from answerable.gates.request import Origin
     from answerable.kernel.marks import Leaf
@@ -27,6 +27,8 @@ LENGTH_MIN = 3
 """Shorter text is found everywhere, and so proves nothing."""
 DIGITS_MIN = 4
 """The same of numbers, which are found by chance sooner."""
+RESERVED = frozenset({"prompt", "task", "endorsed"})
+"""Sources that every run has; neither a tool nor anything taken in may be called so."""
 SOURCES_MAX = 24
 """So many names of sources stand in a label: an entry is small."""
 
@@ -35,6 +37,16 @@ _LEFT = frozenset(" \t\r\n\u00a0([{<>,;:=*|" + _QUOTES)
 _RIGHT = frozenset(" \t\r\n\u00a0)]}<>,;!?*|" + _QUOTES)
 _STOP = frozenset(".:")
 _NUMBER = re.compile(r"[0-9.,\-+ ]+")
+_CURRENCY = "$€£¥"
+_NUMERAL = re.compile(rf"[{_CURRENCY}]?((?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?:\.[0-9]+)?)[{_CURRENCY}]?")
+"""A number as people write it: `$1,200.50`, `1700€`."""
+_ADDRESS = re.compile(
+    r"(?:[a-z][a-z0-9+.-]*://|www\.)\S+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+    r"|(?<![\w.@-])(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,24}(?:/\S*)?",
+    re.IGNORECASE,
+)
+"""What a reader, or his program, would take for an address: rather one too many."""
+_AFTER_ADDRESS = ".,;:!?)]}>'\"*|"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +85,7 @@ class Origins:
     is_clean: bool = True
     """Whether nothing untrusted has been read yet."""
     _by_value: dict[tuple[str, str], list[int]] = field(default_factory=dict[tuple[str, str], list[int]])
+    _by_number: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
     _texts: list[str] = field(default_factory=list[str])
     _starts: list[int] = field(default_factory=list[int])
     _owners: list[int] = field(default_factory=list[int])
@@ -94,6 +107,8 @@ class Origins:
             if not kind:
                 self._texts.append(value)
                 self._owners.append(number)
+                for numeral in _numbers_in(value):
+                    self._by_number.setdefault(numeral, []).append(number)
         self._joined = None
 
     def wrote(self, texts: Iterable[str]) -> None:
@@ -111,11 +126,14 @@ class Origins:
         vouches for nothing but itself, and for no other kind: what stands inside a name is no message from whoever keeps
         the list of names.
         """
-        value = _plain(text)
+        value = _shortest(text) if is_number else _plain(text)
         is_short = _is_short(value, is_number=is_number)
         same = self._by_value.get((kind, value), ())
         exact = [] if is_short and not kind else self._believed(same, value)
-        standing = [] if is_short else self._believed(self._standing(value), value)
+        standing: list[int] = []
+        if not is_short:
+            found = self._by_number.get(value, ()) if is_number else self._standing(value)
+            standing = self._believed(found, value)
         vouching = sorted({*exact, *standing})
         if not vouching:
             return "none", ()
@@ -169,7 +187,7 @@ def source_of(
     `is_trusted` is of the whole: then every value in it is.
     """
     trusted = tuple(
-        (leaf.marks.kind, leaf.text)
+        (leaf.marks.kind, _shortest(leaf.text) if leaf.marks.sort == "number" else leaf.text)
         for leaf in leaves(marks, value)
         if (is_trusted or leaf.marks.is_trusted) and leaf.marks.sort != "closed" and leaf.text
     )
@@ -187,8 +205,9 @@ def label_all(
     found: dict[str, Label] = {}
     for name, value in arguments.items():
         marks = takes.inside.get(name, Marks())
-        parts = [_leaf(leaf, origins, handed) for leaf in leaves(marks, value, name)]
-        by_handle = [handed[leaf.path] for leaf in leaves(marks, value, name) if leaf.path in handed]
+        plain = list(leaves(marks, value, name))
+        parts = [_leaf(leaf, origins, handed) for leaf in plain]
+        by_handle = [handed[leaf.path] for leaf in plain if leaf.path in handed]
         origin = _together([each[0] for each in parts]) if parts else "absent"
         sources = everything
         if origin not in ("none", "absent"):
@@ -200,8 +219,18 @@ def label_all(
             classes=frozenset(name for each in by_handle for name in each.classes)
             if is_only_handles
             else (joined if parts else frozenset()),
+            has_unknown_address=any(
+                part[0] == "none" and _has_unknown_address(leaf.text, origins)
+                for leaf, part in zip(plain, parts, strict=True)
+            ),
         )
     return found
+
+
+def _has_unknown_address(text: str, origins: Origins) -> bool:
+    """Whether an address stands in the text that nobody trusted has named."""
+    found = (each.group().rstrip(_AFTER_ADDRESS) for each in _ADDRESS.finditer(_plain(text)))
+    return any(origins.find("", each, is_number=False)[0] == "none" for each in found)
 
 
 def untrusted_texts(takes: Marks, arguments: Mapping[str, object], labels: Mapping[str, Label]) -> list[str]:
@@ -230,6 +259,18 @@ _STRENGTH: dict[Origin, int] = {"none": 0, "text": 1, "field": 2, "handle": 3, "
 def _together(origins: list[Origin]) -> Origin:
     """A value of several parts is worth what its weakest part is worth."""
     return min(origins, key=_STRENGTH.__getitem__)
+
+
+def _numbers_in(text: str) -> Iterator[str]:
+    """The numbers that stand by themselves in a text, each in its shortest form."""
+    for found in _NUMERAL.finditer(text):
+        if _is_whole(text, *found.span()):
+            yield _shortest(found[1].replace(",", ""))
+
+
+def _shortest(number: str) -> str:
+    """`1,200.50` and `1200.5` are one number: without needless zeros."""
+    return number.rstrip("0").rstrip(".") if "." in number else number
 
 
 def _plain(text: str) -> str:

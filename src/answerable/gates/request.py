@@ -18,6 +18,8 @@ Autonomy = Literal["shadow", "propose", "capped", "full"]
 Origin = Literal["none", "absent", "text", "field", "handle", "endorsed"]
 """Why a value is trusted; `none` where it is not, `absent` where there is no value."""
 ORIGINS: tuple[Origin, ...] = ("none", "absent", "text", "field", "handle", "endorsed")
+NOT_SOURCES = ("origin:", "class:", "address:")
+"""How the parts of a label begin that are no names of sources."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,8 @@ class Label:
     origin: Origin = "none"
     sources: tuple[str, ...] = ()
     classes: frozenset[str] = frozenset()
+    has_unknown_address: bool = False
+    """Whether an address of the web or of mail stands in it that nobody trusted has named."""
 
     @property
     def is_trusted(self) -> bool:
@@ -43,6 +47,7 @@ class Label:
         return (
             verdict,
             *((f"origin:{self.origin}",) if self.is_trusted else ()),
+            *(("address:unknown",) if self.has_unknown_address else ()),
             *(f"class:{each}" for each in sorted(self.classes)),
             *self.sources,
         )
@@ -52,11 +57,12 @@ class Label:
         """The label behind `texts`. One that an older version wrote has neither origin nor classes."""
         origins: list[Origin] = [each for each in ORIGINS if f"origin:{each}" in texts]
         otherwise: Origin = "text" if texts[0] == "trusted" else "none"
-        rest = [each for each in texts[1:] if not each.startswith(("origin:", "class:"))]
+        rest = [each for each in texts[1:] if not each.startswith(NOT_SOURCES)]
         return cls(
             origin=origins[0] if origins else otherwise,
             sources=tuple(rest),
             classes=frozenset(each[6:] for each in texts if each.startswith("class:")),
+            has_unknown_address="address:unknown" in texts,
         )
 
 
@@ -96,6 +102,8 @@ class PolicyRequest:
     """Tool calls that this run has made so far."""
     classes_read: frozenset[str] = frozenset()
     """Data classes of everything that the run has read, less what was declassified."""
+    has_read_untrusted: bool = True
+    """Whether anything has been read that an outsider may have written; the task counts."""
     session: Mapping[str, Established] = field(default_factory=dict[str, Established])
     """By name; what has not been established is not there."""
     history: Mapping[str, Tally] = field(default_factory=dict[str, "Tally"])

@@ -364,6 +364,12 @@ _FIELDS: dict[type[Event], tuple[tuple[str, str], ...]] = {
 }
 
 
+_SPELT: dict[type[Event], frozenset[str]] = {
+    kind: frozenset(spelt for _, spelt in named) for kind, named in _FIELDS.items()
+}
+_NESTED: frozenset[type] = frozenset({list, dict})
+
+
 class UnknownEvent(ValueError):
     """An event that this version does not know. It is refused, never skipped."""
 
@@ -392,14 +398,21 @@ def from_json(encoded: object) -> Event:
     if kind is None:
         message = f"the event type `{given.get('type')}` is not known to this version"
         raise UnknownEvent(message)
-    values = {name: _frozen(given[spelt]) for name, spelt in _FIELDS[kind] if spelt in given}
-    if len(values) != len(given) - 1:
-        known = {spelt for _, spelt in _FIELDS[kind]} | {"type"}
-        message = f"`{kind.__name__}` has unknown fields: {', '.join(sorted(set(given) - known))}"
+    values: dict[str, Any] = dict(given)
+    del values["type"]
+    if not _SPELT[kind].issuperset(values):
+        unknown = sorted(set(values) - _SPELT[kind])
+        message = f"`{kind.__name__}` has unknown fields: {', '.join(unknown)}"
         raise UnknownEvent(message)
     if None in values.values():
         message = f"`{kind.__name__}` has a field that is null"
         raise UnknownEvent(message)
+    for spelt, value in values.items():
+        if type(value) in _NESTED:
+            values[spelt] = _frozen(value)
+    for name, spelt in _RENAMED.items():
+        if spelt in values:
+            values[name] = values.pop(spelt)
     try:
         return kind(**values)
     except TypeError as error:
@@ -407,8 +420,13 @@ def from_json(encoded: object) -> Event:
 
 
 def _frozen(value: object) -> Any:
+    """A list as a tuple, an object as it is, all the way down. Not asked about plain values: there are too many."""
     if isinstance(value, list):
-        return tuple(_frozen(item) for item in cast("list[object]", value))
-    if isinstance(value, dict):
-        return {key: _frozen(item) for key, item in cast("dict[str, object]", value).items()}
-    return value
+        items = cast("list[object]", value)
+        if _NESTED.isdisjoint(map(type, items)):
+            return tuple(items)
+        return tuple([_frozen(item) if type(item) in _NESTED else item for item in items])
+    given = cast("dict[str, object]", value)
+    if _NESTED.isdisjoint(map(type, given.values())):
+        return given
+    return {key: _frozen(item) if type(item) in _NESTED else item for key, item in given.items()}

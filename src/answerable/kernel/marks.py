@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, is_dataclass
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
@@ -124,6 +125,7 @@ def marks_of(annotation: object) -> Marks:
     return found
 
 
+@cache
 def marks_of_model(model: type[BaseModel]) -> Marks:
     """What is marked in the fields of a model."""
     return marks_of(model)

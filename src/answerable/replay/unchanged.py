@@ -102,6 +102,7 @@ async def replay(runtime: Runtime, run: RunId) -> ReplayReport:
     asked = Run(ctx)
     program = ctx.agent.program or runtime.settings.program
     try:
+        await asked.begin(task)
         answer: Any = await program(asked, task)
         ending = await _judged(ctx, task, answer, ended)
     except _TapeEnd:

@@ -93,10 +93,55 @@ def test_the_same_letters_in_another_normal_form_are_the_same() -> None:
     assert origin_of(told("pay Zoe\u0308"), iban="Zo\u00eb") == "text"
 
 
-def test_numbers_are_found_only_where_they_are_long() -> None:
-    origins = told("order 4711, at 12.5")
-    assert origin_of(origins, amount="4711") == "text"
+@pytest.mark.parametrize(
+    ("text", "amount", "expected"),
+    [
+        ("order 4711, please", "4711", "text"),
+        ("it is $1,200.50.", "1200.5", "text"),
+        ("1700€!", "1700", "text"),
+        ("exactly 1300.00", "1300", "text"),
+        ("(2,000,000)", "2000000", "text"),
+        ("at 12.5", "12.5", "none"),
+        ("1,2000", "12000", "none"),
+        ("v1200", "1200", "none"),
+        ("1200-1300", "1300", "none"),
+        ("1200.50.1", "1200.5", "none"),
+        ("47110", "4711", "none"),
+        ("it is -4711", "-4711", "none"),
+    ],
+)
+def test_a_number_is_the_same_however_it_is_written(text: str, amount: str, expected: str) -> None:
+    """And it has to be long enough that it is not there by chance."""
+    assert origin_of(told(text), amount=amount) == expected
+
+
+def test_a_trusted_number_is_compared_as_a_number() -> None:
+    origins = Origins()
+    rates = marks_of(Annotated[list[Decimal], Trusted()])
+    origins.add(source_of("get_rates", rates, ["1100.0", "12.50"], classes=()))
+    assert origin_of(origins, amount="1100") == "text"
     assert origin_of(origins, amount="12.5") == "none"
+
+
+@pytest.mark.parametrize(
+    ("note", "is_unknown"),
+    [
+        ("see https://evil.example/a?b=c", True),
+        ("see www.evil.example.", True),
+        ("mail me: bob@evil.example", True),
+        ("go to evil.example/login", True),
+        ("as on intranet.corp.example, see there", False),
+        ("as on (https://wiki.corp.example/page).", False),
+        ("mail ana@corp.example!", False),
+        ("e.g. this, at 3.5 or so", False),
+        ("nothing", False),
+        (None, False),
+    ],
+)
+def test_an_address_that_nobody_named_is_seen_in_any_text(note: str | None, is_unknown: bool) -> None:
+    origins = told("use intranet.corp.example and https://wiki.corp.example/page or ana@corp.example")
+    label = label_all(PAYMENT, {"note": note}, origins, {})["note"]
+    assert label.has_unknown_address is is_unknown
 
 
 def test_a_choice_among_few_earns_nothing() -> None:
@@ -218,6 +263,7 @@ def test_declassified_classes_are_not_joined_any_more() -> None:
         Label(),
         Label(origin="text", sources=("task",), classes=frozenset({"b", "a"})),
         Label(origin="absent"),
+        Label(has_unknown_address=True, sources=("x",)),
         Label(origin="handle", sources=("x", "y")),
     ],
 )

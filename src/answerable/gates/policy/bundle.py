@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from answerable.gates.policy.context import NotExpressible, build_context
+from answerable.gates.policy.context import NotExpressible
 from answerable.gates.policy.slices import remember
 from answerable.kernel.decision import ApproverNeed, Decision, ReasonCode, Verdict, allow, deny
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from answerable.gates.policy.cedar import Answer
     from answerable.gates.policy.places import Places
     from answerable.gates.policy.rules import Rule
+    from answerable.gates.policy.schema import ToolShape
     from answerable.gates.policy.shape import LeftOut
     from answerable.gates.policy.slices import Asked, Slice
     from answerable.gates.request import PolicyRequest
@@ -40,6 +41,11 @@ class Bundle:
     _places: Places = field(repr=False)
     _by_id: dict[str, Rule] = field(repr=False)
 
+    @property
+    def tools(self) -> Mapping[str, ToolShape]:
+        """Every tool that rules were loaded for, as they see it."""
+        return self._places.tools
+
     def decide(self, request: PolicyRequest, discharged: frozenset[str] = frozenset()) -> Decision:
         """Whether this call may happen.
 
@@ -53,46 +59,64 @@ class Bundle:
         except Exception as error:  # noqa: BLE001 - anything unforeseen has to be a deny
             return self._deny(f"the rules could not be asked: {type(error).__name__}")
 
-    def _decide(self, request: PolicyRequest, discharged: frozenset[str]) -> Decision:
+    def find(self, request: PolicyRequest) -> tuple[Slice, Asked] | str:
+        """The rules that can matter to a call, and who asks; or, in words, why it can be asked of none."""
         tool = self._places.tools.get(request.tool.name)
         if tool is None:
-            return self._deny(f"no rules were loaded for a tool `{request.tool.name}`")
+            return f"no rules were loaded for a tool `{request.tool.name}`"
         if not _is_same_tool(request.tool, tool.spec):
-            return self._deny(
-                f"tool `{request.tool.name}` is not the one that the rules were checked against"
-            )
+            return f"tool `{request.tool.name}` is not the one that the rules were checked against"
         if request.agent not in self._places.agents:
-            return self._deny(f"no rules were loaded for an agent `{request.agent}`")
-        where, asked = self._places.find(tool, request.agent, request.tenant)
+            return f"no rules were loaded for an agent `{request.agent}`"
+        return self._places.find(tool, request.agent, request.tenant)
+
+    def _decide(self, request: PolicyRequest, discharged: frozenset[str]) -> Decision:
+        found = self.find(request)
+        if isinstance(found, str):
+            return self._deny(found)
+        where, asked = found
         if where.reads_context:
-            return self._evaluate(where, asked, build_context(request, tool), discharged)
+            return self._evaluate(where, asked, where.build(request), discharged)
         if discharged:
             return self._evaluate(where, asked, {}, discharged)
-        found = where.decisions.get(asked)
-        if found is None:
-            found = self._evaluate(where, asked, {}, discharged)
-            remember(where.decisions, asked, found)
-        return found
+        known = where.decisions.get(asked)
+        if known is None:
+            known = self._evaluate(where, asked, {}, discharged)
+            remember(where.decisions, asked, known)
+        return known
 
     def _evaluate(
         self, where: Slice, asked: Asked, context: dict[str, object], discharged: frozenset[str]
     ) -> Decision:
+        name = where.tool.spec.name
         question = where.request(asked, context)
         full = where.ask(where.full, *question)
         if full.errors:
             return self._deny(f"a rule could not be evaluated: {_first_error(full, where)}")
         if full.verdict == "allow":
-            return allow(GATE, rules=full.rules, digest=self.digest)
-        fired = [self._by_id[name] for name in full.rules]
+            return self.settle(name, full.rules, (), discharged)
+        if any(self._by_id[rule].decision == "deny" for rule in full.rules):
+            return self.settle(name, (), full.rules, discharged)
+        hard = where.ask(where.hard, *question)
+        is_permitted = not hard.errors and hard.verdict == "allow"
+        return self.settle(name, hard.rules if is_permitted else (), full.rules, discharged)
+
+    def settle(
+        self, tool: str, permits: Sequence[str], forbids: Sequence[str], discharged: frozenset[str]
+    ) -> Decision:
+        """The decision on a call of `tool`, where exactly these rules match it and none of them erred.
+
+        Where a forbid that denies is among them, it does not matter which permits are.
+        """
+        fired = [self._by_id[name] for name in forbids]
         final = [rule for rule in fired if rule.decision == "deny"]
         if final:
             return self._deny(_texts(final), final)
-        hard = where.ask(where.hard, *question)
-        if hard.errors or hard.verdict != "allow":
-            return self._deny(f"no rule permits `{where.tool.spec.name}` here")
+        if not permits:
+            return self._deny(f"no rule permits `{tool}` here")
         still_open = [rule for rule in fired if rule.id not in discharged]
         if not still_open:
-            return allow(GATE, rules=hard.rules, digest=self.digest)
+            return allow(GATE, rules=tuple(permits), digest=self.digest)
         return Decision(
             verdict=Verdict.REQUIRE_APPROVAL,
             gate=GATE,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -49,6 +50,19 @@ def ask(request: Mapping[str, object], policies: PolicySet, entities: Entities, 
         tuple(sorted(found.id_annotations_by_reason.values())),
         errors,
     )
+
+
+def matching_set(texts: Iterable[str]) -> PolicySet:
+    """Rules that only say whether they match: each permits, and its id is its number.
+
+    Whether a rule matches a request does not depend on its effect, so one evaluation names all that do.
+    """
+    found = json.loads(cedarpy.policies_to_json_str("\n".join(texts)))
+    rules: dict[str, dict[str, object]] = found["staticPolicies"]
+    for name, rule in rules.items():
+        rule["effect"] = "permit"
+        rule["annotations"] = {"id": name.removeprefix("policy")}
+    return PolicySet.from_json_str(json.dumps(found))
 
 
 def read_policies(text: str) -> pst.PolicySet:

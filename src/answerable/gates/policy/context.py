@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 from answerable.gates.policy.shape import Record, SetOf
 from answerable.gates.policy.validator import LONG_MAX, LONG_MIN
+from answerable.gates.request import Label
 from answerable.kernel.encoding import encode_payload
 from answerable.kernel.money import from_micros
+from answerable.kernel.state import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from answerable.gates.policy.schema import ToolShape
     from answerable.gates.policy.shape import Shape
@@ -33,37 +35,22 @@ class NotExpressible(ValueError):
     """A value that rules cannot be shown as it is. The message names the place."""
 
 
-def build_context(request: PolicyRequest, tool: ToolShape) -> dict[str, object]:
-    """The whole context of a request, checked against the tool's shape.
+def build_context(
+    request: PolicyRequest,
+    tool: ToolShape,
+    shape: Record | None = None,
+    validator: ContextValidator | None = None,
+) -> dict[str, object]:
+    """The context of a request: the whole, or as much of it as `shape` reads. Checked against that shape.
 
-    Raises `NotExpressible` where a value has no exact Cedar form, something required is missing, or there
-    is anything that the shape does not know.
+    Raises `NotExpressible` where a value that is read has no exact Cedar form, something required is missing, or
+    there is anything that the tool does not have.
     """
-    spec = tool.spec
-    _only_known("fact", request.facts, {each.name for each in spec.facts})
-    _only_known("session fact", request.session, _names(_part(tool.context, "session")))
-    context = {
-        "args": encode(request.arguments, _part(tool.context, "args"), "args"),
-        "labels": _labels(request),
-        "facts": encode(request.facts, _part(tool.context, "facts"), "facts"),
-        "totals": {
-            name: {"amount": _decimal(total.amount, f"totals.{name}"), "count": total.count}
-            for name, total in request.totals.items()
-        },
-        "run": {
-            "autonomy": request.autonomy,
-            "on_behalf_of": _string(request.on_behalf_of, "run.on_behalf_of"),
-            "calls_before": request.calls_before,
-            "classes_read": sorted(request.classes_read),
-        },
-        "session": encode(request.session, _part(tool.context, "session"), "session"),
-        "history": _history(request, _part(tool.context, "history")),
-        "budget": {
-            unit: _money_left(left) if unit in _MONEY else left for unit, left in request.budget_left.items()
-        },
-        "now": _instant(request.now_us),
-    }
-    check_context(context, tool.validator)
+    _check_known(request, tool)
+    context: dict[str, object] = {}
+    for each in (shape or tool.context).attributes:
+        context[each.name] = _PARTS[each.name](request, cast("Record", each.shape))
+    check_context(context, validator or tool.validator)
     return context
 
 
@@ -118,22 +105,66 @@ def datetime_text(value: datetime) -> str:
     return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
-def _labels(request: PolicyRequest) -> dict[str, object]:
+def _labels(request: PolicyRequest, shape: Record) -> dict[str, object]:
     """What is known of each argument's origin. An argument with no label is not trusted."""
-    labels: dict[str, object] = dict.fromkeys(type(request.arguments).model_fields, _UNLABELLED)
-    for name, label in request.labels.items():
-        labels[name] = {
+    labels: dict[str, object] = {}
+    for each in shape.attributes:
+        label = request.labels.get(each.name, _UNLABELLED)
+        found: dict[str, object] = {
             "trusted": label.is_trusted,
             "origin": label.origin,
-            "sources": [_string(source, f"labels.{name}") for source in label.sources],
+            "sources": [_string(source, f"labels.{each.name}") for source in label.sources],
             "classes": sorted(label.classes),
+            "unknown_address": label.has_unknown_address,
         }
+        labels[each.name] = _only(found, cast("Record", each.shape))
     return labels
 
 
-_UNLABELLED: dict[str, object] = {"trusted": False, "origin": "none", "sources": [], "classes": []}
+_UNLABELLED = Label()
+_NEVER = Tally()
 _MONEY = frozenset({"money", "money_per_day"})
-_NEVER: dict[str, int] = {"decided": 0, "done": 0, "last": 0}
+
+
+def _totals(request: PolicyRequest, shape: Record) -> dict[str, object]:
+    return {
+        each.name: _only(
+            {"amount": _decimal(total.amount, f"totals.{each.name}"), "count": total.count},
+            cast("Record", each.shape),
+        )
+        for each in shape.attributes
+        if (total := request.totals.get(each.name)) is not None
+    }
+
+
+def _run(request: PolicyRequest, shape: Record) -> dict[str, object]:
+    found: dict[str, object] = {
+        "autonomy": request.autonomy,
+        "on_behalf_of": _string(request.on_behalf_of, "run.on_behalf_of"),
+        "calls_before": request.calls_before,
+        "classes_read": sorted(request.classes_read),
+        "read_untrusted": request.has_read_untrusted,
+    }
+    return _only(found, shape)
+
+
+def _history(request: PolicyRequest, shape: Record) -> dict[str, object]:
+    """What was done with the tools that are asked about; with one that was never called, nothing."""
+    history: dict[str, object] = {}
+    for each in shape.attributes:
+        tally = request.history.get(each.name, _NEVER)
+        found: dict[str, object] = {"decided": tally.decided, "done": tally.done, "last": tally.last}
+        history[each.name] = _only(found, cast("Record", each.shape))
+    return history
+
+
+def _budget(request: PolicyRequest, shape: Record) -> dict[str, object]:
+    left = request.budget_left
+    return {
+        each.name: _money_left(left[each.name]) if each.name in _MONEY else left[each.name]
+        for each in shape.attributes
+        if each.name in left
+    }
 
 
 def _money_left(micros: int) -> str:
@@ -141,34 +172,45 @@ def _money_left(micros: int) -> str:
     return decimal_text(from_micros(micros - micros % 100))
 
 
-def _history(request: PolicyRequest, shape: Shape) -> dict[str, dict[str, int]]:
-    """What was done with every tool of the agent; others have no place in it."""
-    known = _names(shape)
-    _only_known("tool", request.history, known)
-    history = dict.fromkeys(known, _NEVER)
-    for name, tally in request.history.items():
-        history[name] = {"decided": tally.decided, "done": tally.done, "last": tally.last}
-    return history
+_PARTS: dict[str, Callable[[PolicyRequest, Record], object]] = {
+    "args": lambda request, shape: encode(request.arguments, shape, "args"),
+    "labels": _labels,
+    "facts": lambda request, shape: encode(request.facts, shape, "facts"),
+    "totals": _totals,
+    "run": _run,
+    "session": lambda request, shape: encode(request.session, shape, "session"),
+    "history": _history,
+    "budget": _budget,
+    "now": lambda request, shape: _instant(request.now_us),  # noqa: ARG005 - it has no parts
+}
 
 
-def _names(shape: Shape) -> set[str]:
-    return {each.name for each in shape.attributes} if isinstance(shape, Record) else set()
+def _check_known(request: PolicyRequest, tool: ToolShape) -> None:
+    """Refuse what the tool does not have: nobody meant it, and so nobody wrote a rule on it."""
+    for what, part, given in (
+        ("fact", "facts", request.facts),
+        ("session fact", "session", request.session),
+        ("argument", "labels", request.labels),
+        ("total", "totals", request.totals),
+        ("tool beside it", "history", request.history),
+        ("budget", "budget", request.budget_left),
+    ):
+        if not tool.names[part].issuperset(given):
+            unknown = sorted(set(given) - tool.names[part])
+            _refuse(f"`{unknown[0]}` is not a {what} of this tool")
+
+
+def _only(value: dict[str, object], shape: Record) -> dict[str, object]:
+    """The attributes of a record that are read."""
+    if len(shape.attributes) == len(value):
+        return value
+    return {each.name: value[each.name] for each in shape.attributes}
 
 
 def _get(value: object, name: str) -> object:
     if isinstance(value, dict):
         return value.get(name, _ABSENT)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
     return getattr(value, name, _ABSENT)
-
-
-def _part(record: Record, name: str) -> Shape:
-    return next(each.shape for each in record.attributes if each.name == name)
-
-
-def _only_known(what: str, given: Iterable[str], known: set[str]) -> None:
-    unknown = sorted(set(given) - known)
-    if unknown:
-        _refuse(f"`{unknown[0]}` is not a {what} of this tool")
 
 
 def _string(value: object, place: str) -> str:

@@ -40,6 +40,7 @@ LABEL = Record(
         Attribute("origin", Scalar("String", ORIGINS)),
         Attribute("sources", SetOf(STRING)),
         Attribute("classes", SetOf(STRING)),
+        Attribute("unknown_address", BOOL),
     )
 )
 TOTAL = Record((Attribute("amount", DECIMAL), Attribute("count", LONG)))
@@ -49,6 +50,7 @@ RUN = Record(
         Attribute("on_behalf_of", STRING),
         Attribute("calls_before", LONG),
         Attribute("classes_read", SetOf(STRING)),
+        Attribute("read_untrusted", BOOL),
     )
 )
 TALLY = Record((Attribute("decided", LONG), Attribute("done", LONG), Attribute("last", LONG)))
@@ -79,6 +81,8 @@ class ToolShape:
     context: Record
     left_out: tuple[LeftOut, ...]
     validator: ContextValidator
+    names: Mapping[str, frozenset[str]]
+    """By part of the context: what there is in it."""
 
 
 def tool_shapes(tools: Sequence[ToolSpec], sessions: Sequence[SessionSpec] = ()) -> dict[str, ToolShape]:
@@ -195,8 +199,12 @@ def _tool_shape(
             Attribute("now", DATETIME),
         )
     )
-    validator = ContextValidator(context)
-    return ToolShape(tool, context, tuple(left_out), validator)
+    names = {
+        each.name: frozenset(inner.name for inner in each.shape.attributes)
+        for each in context.attributes
+        if isinstance(each.shape, Record)
+    }
+    return ToolShape(tool, context, tuple(left_out), ContextValidator(context), names)
 
 
 def _session(spec: SessionSpec, tools: Mapping[str, ToolSpec], left_out: list[LeftOut]) -> Attribute:

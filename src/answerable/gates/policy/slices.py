@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 from cedarpy import pst
 
 from answerable.gates.policy import cedar
-from answerable.gates.policy.context import context_text
+from answerable.gates.policy.context import build_context, context_text
 from answerable.gates.policy.schema import GROUPS, slice_schema
+from answerable.gates.policy.shape import Attribute, Record
 from answerable.gates.policy.tree import Reads, context_reads, prune_shape, prune_value
+from answerable.gates.policy.validator import ContextValidator
 from answerable.kernel.encoding import encode_payload
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from answerable.gates.policy.cedar import Answer
     from answerable.gates.policy.rules import Rule
     from answerable.gates.policy.schema import ToolShape
-    from answerable.gates.policy.shape import Record
+    from answerable.gates.policy.shape import Shape
+    from answerable.gates.request import PolicyRequest
     from answerable.kernel.decision import Decision
     from answerable.kernel.tool import ToolSpec
 
@@ -52,6 +55,10 @@ class Slice:
     rules: tuple[Rule, ...]
     reads: Reads
     context: Record
+    """What Cedar is shown."""
+    built: Record
+    """What is built and checked before."""
+    validator: ContextValidator
     schema: cedar.Schema
     full: cedar.PolicySet
     hard: cedar.PolicySet
@@ -62,6 +69,13 @@ class Slice:
     def reads_context(self) -> bool:
         """Whether any rule looks at the context; if none does, the decision rests on the entities alone."""
         return not self.reads.is_empty
+
+    def build(self, request: PolicyRequest) -> dict[str, object]:
+        """The context, checked: the whole, but of facts and history only what the rules read.
+
+        Those are large, and come typed out of their tools and the journal. Raises `NotExpressible`.
+        """
+        return build_context(request, self.tool, self.built, self.validator)
 
     def request(self, asked: Asked, context: dict[str, object]) -> tuple[dict[str, object], cedar.Entities]:
         """The request and entities in Cedar's form, with the context cut to what the rules read."""
@@ -90,15 +104,31 @@ def make_slice(tool: ToolShape, rules: Sequence[Rule], tools: Mapping[str, ToolS
     """Parse what is needed to decide calls of `tool` under `rules`."""
     reads = context_reads(rule.body.clauses for rule in rules)
     context: Record = prune_shape(tool.context, reads)  # pyright: ignore[reportAssignmentType]
+    built = Record(
+        tuple(
+            Attribute(each.name, _read_of(context, each.name)) if each.name in _LARGE else each
+            for each in tool.context.attributes
+        )
+    )
     return Slice(
         tool=tool,
         rules=tuple(rules),
         reads=reads,
         context=context,
+        built=built,
+        validator=ContextValidator(built),
         schema=cedar.Schema.from_str(slice_schema(tool.spec, context, _other_actions(tool, rules, tools))),
         full=policy_set(rules),
         hard=policy_set([rule for rule in rules if rule.decision != "require_approval"]),
     )
+
+
+_LARGE = frozenset({"facts", "history"})
+
+
+def _read_of(context: Record, name: str) -> Shape:
+    found = context.get(name)
+    return found.shape if found is not None else Record(())
 
 
 def policy_set(rules: Sequence[Rule]) -> cedar.PolicySet:

@@ -30,7 +30,7 @@ CAN_FIRE = [
     "unless { context.args.items.isEmpty() }",
     'when { context.labels.order_id.sources.containsAny(["web", "email"]) && !context.labels.order_id.trusted }',
     "when { context.labels.order_id == context.labels.reason }",
-    'when { context.run == {autonomy: "full", on_behalf_of: "u", calls_before: 3, classes_read: ["internal"]} }',
+    'when { context.run == {autonomy: "full", on_behalf_of: "u", calls_before: 3, classes_read: ["internal"], read_untrusted: true} }',
     "when { context == context }",
     'when { context.now > datetime("2026-12-24") && context.now < datetime("2026-12-26T12:00:00+0100") }',
     'when { context.now.toTime() >= duration("18h30m") || context.now.toTime() < duration("8h") }',

@@ -40,11 +40,17 @@ def test_the_whole_context(desk: Desk) -> None:
         desk, desk.refund("20.5", labels={"order_id": Label(origin="field", sources=("ticket",))})
     )
 
-    untrusted = {"trusted": False, "origin": "none", "sources": [], "classes": []}
+    untrusted = {"trusted": False, "origin": "none", "sources": [], "classes": [], "unknown_address": False}
     assert found == {
         "args": {"order_id": "A-1", "amount_usd": "20.5000", "reason": "broken", "tags": [], "items": []},
         "labels": {
-            "order_id": {"trusted": True, "origin": "field", "sources": ["ticket"], "classes": []},
+            "order_id": {
+                "trusted": True,
+                "origin": "field",
+                "sources": ["ticket"],
+                "classes": [],
+                "unknown_address": False,
+            },
             "amount_usd": untrusted,
             "reason": untrusted,
             "note": untrusted,
@@ -61,7 +67,13 @@ def test_the_whole_context(desk: Desk) -> None:
             }
         },
         "totals": {"refunded": {"amount": "20.0000", "count": 0}},
-        "run": {"autonomy": "capped", "on_behalf_of": "user-1", "calls_before": 0, "classes_read": []},
+        "run": {
+            "autonomy": "capped",
+            "on_behalf_of": "user-1",
+            "calls_before": 0,
+            "classes_read": [],
+            "read_untrusted": True,
+        },
         "session": {},
         "history": {tool.name: {"decided": 0, "done": 0, "last": 0} for tool in desk.tools},
         "budget": {},

@@ -10,6 +10,7 @@ from tests.unit.journal.verify.verify_stories import (
     EFFECT,
     INBOX,
     STREAM,
+    acts,
     adopted,
     approved_via_inbox,
     asked,
@@ -390,3 +391,9 @@ def journal_born_twice() -> Journal:
     birth = {"type": "JournalCreated", "journal": journal.journal, "key": journal.public_key, "format": 1}
     journal.append("tenant/default", birth)
     return journal
+
+
+@exhibit("order")
+def a_tool_set_is_widened() -> Journal:
+    """A tool that was left out is usable again."""
+    return edited_event(acts, 6, 0, tools=["get_order", "cancel"])

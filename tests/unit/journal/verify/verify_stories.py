@@ -125,6 +125,19 @@ def run_with_models(journal: Journal) -> None:
     journal.append(STREAM, second_end, finished("unverified"))
 
 
+def acts(journal: Journal) -> None:
+    """The run's code narrows its tools twice, takes something in, vouches for a value and declassifies."""
+    journal.append(STREAM, created(journal), adopted())
+    journal.append(STREAM, {"type": "ToolsFixed", "path": "0.0", "tools": ["get_order", "write"]})
+    value, why = (journal.payload(journal.subject("customer"), each) for each in ("DE89", "called back"))
+    read = {"type": "SourceRead", "path": "1.0", "source": "memory", "trusted": False, "class": "internal"}
+    journal.append(STREAM, read | {"value": value})
+    journal.append(STREAM, {"type": "Endorsed", "path": "2.0", "value": value, "why": why, "kind": "iban"})
+    journal.append(STREAM, {"type": "Declassified", "path": "3.0", "classes": ["personal"], "why": why})
+    narrower = {"type": "ToolsFixed", "path": "4.0", "tools": ["get_order"]}
+    journal.append(STREAM, narrower, finished("unverified"))
+
+
 def asked(journal: Journal) -> None:
     """A run asks for an approval and parks."""
     journal.append(STREAM, created(journal), adopted())
@@ -258,6 +271,7 @@ GOOD: Final[dict[str, Callable[[Journal], None]]] = {
         run_with_read,
         run_with_write,
         run_with_models,
+        acts,
         approved_via_inbox,
         denied_via_inbox,
         halted,

@@ -1,0 +1,157 @@
+"""Two bundles asked about one call together: its context is built once, and no rule is evaluated twice.
+
+Which rules match a call does not depend on what they lead to. So the rules of both bundles are evaluated as one set, in
+which each only says whether it matches; each bundle then settles its own decision from those that are its own. Where
+anything is unusual (a rule errs, the context cannot be built, the bundles see the tool differently) each bundle is asked by
+itself: that is always the same answer, and only takes longer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from answerable.gates.policy import cedar
+from answerable.gates.policy.context import NotExpressible
+from answerable.gates.policy.slices import make_slice, remember
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from answerable.gates.policy.bundle import Bundle
+    from answerable.gates.policy.rules import Rule
+    from answerable.gates.policy.slices import Asked, Slice
+    from answerable.gates.request import PolicyRequest
+    from answerable.kernel.decision import Decision
+
+NOBODY: frozenset[str] = frozenset()
+"""The rules that are discharged where nobody was asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Twofold:
+    """What two bundles say of one call."""
+
+    discharged: Decision
+    """The current bundle, with the approvals that were given."""
+    current: Decision
+    """The current bundle, with nobody having approved anything."""
+    candidate: Decision
+    """The candidate, in the same way."""
+
+
+@dataclass(slots=True, eq=False)
+class Pair:
+    """A bundle and one that may take its place, loaded for the same tools."""
+
+    current: Bundle
+    candidate: Bundle
+    _joined: dict[tuple[str, str], _Joined | None] = field(
+        default_factory=dict["tuple[str, str]", "_Joined | None"]
+    )
+
+    def decide(self, request: PolicyRequest, discharged: frozenset[str] = NOBODY) -> Twofold:
+        """What each says of this call. Never raises: as `Bundle.decide`, and always with its answer."""
+        try:
+            found = self._together(request, discharged)
+        except Exception:  # noqa: BLE001 - each bundle by itself knows what to make of it
+            found = None
+        return found or self._apart(request, discharged)
+
+    def _apart(self, request: PolicyRequest, discharged: frozenset[str]) -> Twofold:
+        current = self.current.decide(request)
+        return Twofold(
+            discharged=self.current.decide(request, discharged) if discharged else current,
+            current=current,
+            candidate=self.candidate.decide(request),
+        )
+
+    def _together(self, request: PolicyRequest, discharged: frozenset[str]) -> Twofold | None:
+        """Both from one evaluation; None where they have to be asked apart."""
+        ours, theirs = self.current.find(request), self.candidate.find(request)
+        if isinstance(ours, str) or isinstance(theirs, str) or ours[1] != theirs[1]:
+            return None
+        key = (request.tool.name, request.agent)
+        if key not in self._joined:
+            remember(self._joined, key, _join(self.current, ours[0], theirs[0]))
+        joined = self._joined[key]
+        matching = joined.matching(request, ours[1]) if joined is not None else None
+        if joined is None or matching is None:
+            return None
+        name = request.tool.name
+        permits, forbids = joined.current.of(matching)
+        current = self.current.settle(name, permits, forbids, NOBODY)
+        return Twofold(
+            discharged=self.current.settle(name, permits, forbids, discharged) if discharged else current,
+            current=current,
+            candidate=self.candidate.settle(name, *joined.candidate.of(matching), NOBODY),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """The rules of one bundle among the joined ones: number and id, sorted by id."""
+
+    permits: tuple[tuple[str, str], ...]
+    forbids: tuple[tuple[str, str], ...]
+
+    def of(self, matching: frozenset[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The permits and the forbids of this bundle that are among those that match."""
+        return (
+            tuple([name for number, name in self.permits if number in matching]),
+            tuple([name for number, name in self.forbids if number in matching]),
+        )
+
+
+@dataclass(slots=True)
+class _Joined:
+    """The rules of both bundles for one tool and one kind of agent; those that are written alike are there once."""
+
+    where: Slice
+    rules: cedar.PolicySet
+    current: _Side
+    candidate: _Side
+    known: dict[Asked, frozenset[str]] = field(default_factory=dict["Asked", frozenset[str]])
+    """What matches, by who asks, where no rule looks at the context."""
+
+    def matching(self, request: PolicyRequest, asked: Asked) -> frozenset[str] | None:
+        """The numbers of the rules that match the call; None where that cannot be said of all at once."""
+        if self.where.reads_context:
+            try:
+                return self._evaluated(asked, self.where.build(request))
+            except NotExpressible:
+                return None
+        found = self.known.get(asked)
+        if found is None:
+            found = self._evaluated(asked, {})
+            if found is not None:
+                remember(self.known, asked, found)
+        return found
+
+    def _evaluated(self, asked: Asked, context: dict[str, object]) -> frozenset[str] | None:
+        answer = self.where.ask(self.rules, *self.where.request(asked, context))
+        return None if answer.errors else frozenset(answer.rules)
+
+
+def _join(bundle: Bundle, ours: Slice, theirs: Slice) -> _Joined | None:
+    """The rules of two slices as one; None where the tool does not look the same to both."""
+    if ours.tool.context != theirs.tool.context:
+        return None
+    rules: dict[str, Rule] = {}
+    for rule in (*ours.rules, *theirs.rules):
+        rules.setdefault(rule.source, rule)
+    numbers = {source: str(number) for number, source in enumerate(rules)}
+    return _Joined(
+        where=make_slice(ours.tool, tuple(rules.values()), bundle.tools),
+        rules=cedar.matching_set(rules),
+        current=_side(ours.rules, numbers),
+        candidate=_side(theirs.rules, numbers),
+    )
+
+
+def _side(rules: Iterable[Rule], numbers: dict[str, str]) -> _Side:
+    named = sorted((rule.id, numbers[rule.source], rule.effect) for rule in rules)
+    return _Side(
+        permits=tuple((number, name) for name, number, effect in named if effect == "permit"),
+        forbids=tuple((number, name) for name, number, effect in named if effect == "forbid"),
+    )
