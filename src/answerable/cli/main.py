@@ -16,6 +16,7 @@ from answerable.cli import (
     approve,
     audit,
     backup,
+    blast_radius,
     demo,
     doctor,
     halt,
@@ -87,6 +88,7 @@ app.command("worker")(worker.worker)
 app.command("workers")(workers.workers)
 app.command("replay")(replay.replay)
 app.command("serve")(serve.serve)
+app.command("blast-radius")(blast_radius.blast_radius)
 app.command("doctor")(doctor.doctor)
 app.command("backup")(backup.backup)
 app.command("migrate")(migrate.migrate)

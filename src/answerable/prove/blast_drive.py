@@ -1,0 +1,313 @@
+"""Whole runs and whole days, call by call, until the gates let nothing more through.
+
+A run stands across as many days as it can, and uses each up before the next. A day is filled with runs: once one is found,
+the next ones are the same with other names, and where that is no longer let through the search goes on from there.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, cast
+
+from answerable.kernel.tool import fields_of, holes, render
+from answerable.prove.blast_figures import Call, Figure, Witness
+from answerable.prove.blast_next import amount_of
+from answerable.prove.blast_values import Form, Path
+from answerable.prove.blast_world import Start, World
+from answerable.prove.logic import value_of
+from answerable.prove.solving import Found
+from answerable.prove.values import Number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import BaseModel
+
+    from answerable.prove.blast_next import Goal, Move, Search
+    from answerable.prove.blast_subject import Subject
+    from answerable.prove.blast_world import Step, Underway
+
+DAY_US = 86_400_000_000
+EDGE_US = 60_000_000
+"""How close to midnight a run begins that is to stand across it."""
+START_US = int(datetime(2030, 6, 3, 12, tzinfo=UTC).timestamp() * 1e6)
+"""Noon of a working day: where no rule asks for another time."""
+DAYS_DRIVEN_MAX = 40
+RUNS_SHOWN = 10
+"""Where nothing bounds a day, so many runs show it."""
+RUNS_MAX = 2_000
+CALLS_MAX = 20_000
+VALUES_EACH = 2
+
+Window = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A call of a witness, as it was let through."""
+
+    run: int
+    step: Step
+    amount: Decimal
+    rules: tuple[str, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Driver:
+    """Drives an agent towards goals. `seconds_max` is for one witness."""
+
+    subject: Subject
+    search: Search
+    seconds_max: float
+    clock: Any = time.monotonic
+    _until: float = field(default=0.0)
+
+    def drive(self, figure: Figure, goal: Goal) -> Witness:
+        """The best witness found for a figure."""
+        self._until = self.clock() + self.seconds_max
+        best = Witness(amount=Decimal(0))
+        for windows in self._schedules(figure):
+            found = (
+                self._run_witness(figure, goal, windows)
+                if figure.period == "run"
+                else self._day(figure, goal, windows)
+            )
+            if found.amount > best.amount or not best.calls:
+                best = found
+            if figure.bound is not None and best.amount >= figure.bound:
+                break
+        return best
+
+    def _is_late(self) -> bool:
+        return self.clock() > self._until
+
+    def _schedules(self, figure: Figure) -> Iterator[list[Window]]:
+        """Where in time to begin: at a time that some rule asks for, or at noon; for a run first just before midnight."""
+        at = self._time()
+        if figure.period == "day":
+            midnight = at - at % DAY_US
+            yield [(max(midnight, at) if at % DAY_US else midnight, midnight + DAY_US)]
+            return
+        midnight = at - at % DAY_US + DAY_US
+        edge = (
+            EDGE_US
+            if self.subject.wall_clock_s is None
+            else min(EDGE_US, int(self.subject.wall_clock_s * 0.25e6))
+        )
+        days = min(self.subject.days or DAYS_DRIVEN_MAX, self.subject.limits["tool_calls"], DAYS_DRIVEN_MAX)
+        yield [
+            (midnight - edge, midnight),
+            *((midnight + n * DAY_US, midnight + n * DAY_US + edge) for n in range(max(0, days - 1))),
+        ]
+        yield [(at, at + edge)]
+
+    def _time(self) -> int:
+        """A time at which something can be sent: noon, unless rules ask for another."""
+        chosen = START_US
+        for outlook in self.search.outlooks.values():
+            now = outlook.symbolic.at("now")
+            assert isinstance(now, Number)
+            question = outlook.question
+            sent = question.sent()
+            if isinstance(question.find(sent, now.term == START_US // 1000), Found):  # pyright: ignore[reportArgumentType]
+                return START_US
+            answer = question.find(sent)
+            if isinstance(answer, Found):
+                chosen = value_of(answer.model, now.term) * 1000
+        return chosen
+
+    def _run_witness(self, figure: Figure, goal: Goal, windows: list[Window]) -> Witness:
+        best = Witness(amount=Decimal(0))
+        for start in self._starts():
+            world = World(self.subject)
+            calls, _ = self._run(world, start, figure, goal, windows, number=1)
+            total = sum((each.amount for each in calls), Decimal(0))
+            if total > best.amount:
+                best = self._witness(calls, [start])
+            if figure.bound is not None and total >= figure.bound:
+                break
+        return best
+
+    def _run(
+        self, world: World, start: Start, figure: Figure, goal: Goal, windows: list[Window], *, number: int
+    ) -> tuple[list[_Done], World]:
+        """One run, until nothing more is let through on any of its days."""
+        run = world.begin(start)
+        calls: list[_Done] = []
+        for window in windows:
+            while not self._is_late():
+                move = self.search.best(world, run, goal, window)
+                if move is None:
+                    prepared = self.search.prepared(world, run, goal, window)
+                    if prepared is None:
+                        break
+                    before = len(run.steps)
+                    world, run = prepared
+                    calls += [_Done(number, step, Decimal(0), ()) for step in run.steps[before:]]
+                    continue
+                self._perform(world, run, move, calls, number)
+                if _is_reached(figure, sum((each.amount for each in calls), Decimal(0))):
+                    return calls, world
+        return (calls if any(each.amount for each in calls) else []), world
+
+    def _perform(self, world: World, run: Underway, move: Move, calls: list[_Done], number: int) -> None:
+        world.perform(run, move.step, move.judged)
+        calls.append(_Done(number, move.step, move.amount, move.judged.decision.rules))
+
+    def _day(self, figure: Figure, goal: Goal, windows: list[Window]) -> Witness:
+        """A day of runs, one after the other."""
+        world = World(self.subject)
+        calls: list[_Done] = []
+        starts: list[Start] = []
+        total = Decimal(0)
+        runs_max = RUNS_SHOWN if figure.bound is None else RUNS_MAX
+        while len(starts) < runs_max and len(calls) < CALLS_MAX and not self._is_late():
+            found = self._again(world, calls, starts, goal) or self._new(world, starts, figure, goal, windows)
+            if found is None:
+                return self._witness(calls, starts)
+            start, more, world = found
+            starts.append(start)
+            calls += more
+            total += sum((each.amount for each in more), Decimal(0))
+            if _is_reached(figure, total):
+                return self._witness(calls, starts)
+        return replace(self._witness(calls, starts), is_cut_short=figure.bound is not None)
+
+    def _new(
+        self, world: World, starts: list[Start], figure: Figure, goal: Goal, windows: list[Window]
+    ) -> tuple[Start, list[_Done], World] | None:
+        for start in self._starts():
+            calls, after = self._run(
+                world.copy(), start, replace(figure, bound=None), goal, windows, number=len(starts) + 1
+            )
+            if calls:
+                return start, calls, after
+        return None
+
+    def _again(
+        self, world: World, calls: list[_Done], starts: list[Start], goal: Goal
+    ) -> tuple[Start, list[_Done], World] | None:
+        """The first run once more, with new names; as far as it is let through, and None where that is not all the way."""
+        first = [each for each in calls if each.run == 1]
+        if not first:
+            return None
+        names = _Names(self.search)
+        start = replace(
+            starts[0], task=names.renamed(starts[0].task), on_behalf_of=names.renamed(starts[0].on_behalf_of)
+        )
+        world = world.copy()
+        run = world.begin(start)
+        again: list[_Done] = []
+        for each in first:
+            step = replace(
+                each.step,
+                arguments=names.renamed(each.step.arguments),
+                facts=names.renamed(each.step.facts),
+                result=names.renamed(each.step.result),
+            )
+            judged = world.judge(run, step)
+            if not judged.is_let_through:
+                return None
+            world.perform(run, step, judged)
+            amount = amount_of(judged.request, goal) if each.amount else Decimal(0)
+            again.append(_Done(len(starts) + 1, step, amount, judged.decision.rules))
+        return start, again, world
+
+    def _starts(self) -> Iterator[Start]:
+        """Tasks that a run may begin with: a new one, and one for each user that rules name."""
+        template = self.subject.on_behalf_of
+        marks = self.subject.task_marks
+        form, vocabulary = (
+            Form.of(self.subject.task),
+            next(iter(self.search.outlooks.values())).symbolic.vocabulary,
+        )
+        chosen: dict[Path, object] = {}
+        for name, inner in marks.inside.items():
+            if inner.is_trusted and not inner.kind and inner.sort == "text":
+                chosen[name,] = self._said(form.at((name,)))
+        options: list[dict[Path, object]] = [chosen]
+        names = holes(template)
+        if len(names) == 1 and template == "{" + names[0] + "}":
+            place = tuple(names[0].split("."))
+            user = form.at(place)
+            texts = [text for text in vocabulary.strings if user is not None and user.takes(text)]
+            options += [{**chosen, place: text} for text in texts]
+        for option in options:
+            made = self.search.maker.value(form, option, self.subject.task.model_validate_json)
+            if made is not None:
+                task = cast("BaseModel", made[1])
+                who = render(template, fields_of(task)) if template else ""
+                yield Start(task=made[0], on_behalf_of=who)
+
+    def _said(self, form: Form | None) -> str:
+        """What a trusted text may say: values that arguments take."""
+        words: list[str] = []
+        for outlook in self.search.outlooks.values():
+            arguments = Form.of(outlook.spec.arguments)
+            for name in outlook.spec.arguments.model_fields:
+                inner = arguments.at((name,))
+                if inner is not None and inner.is_text and "enum" not in inner.schema:
+                    found = [self.search.maker.text(inner, name) for _ in range(VALUES_EACH)]
+                    words += [each for each in found if each is not None and " " not in each]
+        limit = 4_000 if form is None else form.schema.get("maxLength", 4_000)
+        text = ""
+        for word in words:
+            if len(text) + len(word) + 1 > limit:
+                break
+            text = f"{text} {word}".strip()
+        return text or "text"
+
+    def _witness(self, calls: list[_Done], starts: list[Start]) -> Witness:
+        return Witness(
+            amount=sum((each.amount for each in calls), Decimal(0)),
+            calls=tuple(
+                Call(
+                    run=each.run,
+                    tool=each.step.tool,
+                    arguments=each.step.arguments,
+                    at=f"{datetime.fromtimestamp(each.step.now_us / 1e6, UTC).isoformat(timespec='milliseconds')}",
+                    amount=each.amount,
+                    facts=each.step.facts,
+                    rules=each.rules,
+                )
+                for each in calls
+            ),
+            on_behalf_of=tuple(start.on_behalf_of for start in starts if start.on_behalf_of),
+            is_cut_short=self._is_late(),
+        )
+
+
+@dataclass(slots=True, eq=False)
+class _Names:
+    """New names for those that were made up, the same one everywhere."""
+
+    search: Search
+    known: dict[str, str] = field(default_factory=dict[str, str])
+
+    def renamed(self, value: Any) -> Any:
+        """The value with every made-up text replaced."""
+        match value:
+            case str():
+                return self._text(value)
+            case dict():
+                return {name: self.renamed(inner) for name, inner in cast("dict[str, Any]", value).items()}
+            case list():
+                return [self.renamed(inner) for inner in cast("list[Any]", value)]
+            case _:
+                return value
+
+    def _text(self, text: str) -> str:
+        if text in self.known:
+            return self.known[text]
+        made = self.search.maker.again(text)
+        if made is None and " " in text:
+            made = " ".join(self._text(part) for part in text.split(" "))
+        self.known[text] = text if made is None else made
+        return self.known[text]
+
+
+def _is_reached(figure: Figure, total: Decimal) -> bool:
+    return figure.bound is not None and total >= figure.bound
