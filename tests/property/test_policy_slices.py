@@ -114,8 +114,10 @@ CONDITIONS = (
     'unless { context.args has note && context.args.note like "*ok*" }',
     'when { context.args has tags && context.args.tags.contains("vip") }',
     "unless { context.labels.order_id.trusted }",
-    "when { context.labels.order_id == "
-    '{trusted: true, origin: "field", sources: ["web"], classes: ["internal"], unknown_address: false} }',
+    (
+        'when { context.labels.order_id == {trusted: true, origin: "field", sources: ["web"], '
+        'classes: ["internal"], unknown_address: false} }'
+    ),
     'when { context.facts has order && context.facts.order.status == "open" }',
     (
         "when { context has facts.order && context.args has amount"

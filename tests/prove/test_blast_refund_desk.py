@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from blast_desks import again, radius
 
+import refund_desk
 from answerable import Budget, Impact
-from refund_desk import desk as refund_desk
+from refund_desk.desk import make_desk
 
 if TYPE_CHECKING:
     from answerable import Agent
@@ -33,7 +34,7 @@ def changed(*edits: tuple[str, str], without: tuple[str, ...] = (), **more: Any)
     for name in without:
         text, count = re.subn(rf'@id\("{name}"\).*?\n(\}}|\));\n', "", text, flags=re.DOTALL)
         assert count == 1, name
-    return replace(refund_desk.make_desk(), policy={"rules.cedar": text}, **more)
+    return replace(make_desk(), policy={"rules.cedar": text}, **more)
 
 
 def money(agent: Agent, period: Any) -> tuple[str | None, str]:
@@ -46,7 +47,7 @@ def money(agent: Agent, period: Any) -> tuple[str | None, str]:
 @pytest.fixture(scope="module")
 def desk() -> Radius:
     """The radius of the desk as it is."""
-    return radius(refund_desk.make_desk())
+    return radius(make_desk())
 
 
 def test_a_run_moves_what_one_customer_may_get_in_each_of_two_days(desk: Radius) -> None:
@@ -72,7 +73,7 @@ def test_the_witness_of_a_run_stands_across_midnight(desk: Radius) -> None:
     assert len({call.at[:10] for call in witness.calls}) == 2
     assert len({call.facts["customer"]["customer_id"] for call in witness.calls}) == 1
     assert len({call.arguments["order_id"] for call in witness.calls}) == 2
-    assert again(refund_desk.make_desk(), witness) == 1_000
+    assert again(make_desk(), witness) == 1_000
 
 
 def test_a_day_moves_what_the_desk_may_pay_out(desk: Radius) -> None:

@@ -259,7 +259,7 @@ def random_step(random: Random, agent: Agent, who: str, now_us: int) -> Step:
 
 def driven(
     random: Random, agent: Agent, world: World, who: str, times: list[int]
-) -> dict[tuple[str, str], Decimal]:
+) -> dict[tuple[Measure, str], Decimal]:
     """What one run at random came to, by measure."""
     run = begun(world, who)
     total = dict.fromkeys(MEASURES, Decimal(0))

@@ -409,6 +409,48 @@ async def test_what_a_run_had_learned_from_erased_content_is_not_guessed(tmp_pat
     assert (report.decisions, report.erased, report.is_baseline_sound) == (2, 2, True)
 
 
+async def looks(run: Run, task: Task) -> None:
+    """A letter, an account, and a note."""
+    await attempt(run, "read_mail", number=1)
+    await attempt(run, "look_up", name="eve")
+    await attempt(run, "note", text="seen")
+
+
+async def test_what_a_tool_that_is_gone_told_the_run_is_not_known(tmp_path: Path) -> None:
+    """What came after it is decided again, and said to be approximate."""
+    await driven(tmp_path, agent_of(looks, PERMIT))
+
+    report = await tried(tmp_path, agent_of(looks, PERMIT, tools=(look_up, note)))
+
+    assert report.changed == {"read_mail": (1, "there is no tool `read_mail` any more")}
+    assert (report.decisions, report.approximate) == (2, 2)
+
+
+async def test_what_was_established_in_another_form_is_not_guessed(tmp_path: Path) -> None:
+    """The tool that established it answers with a number now; from there on nothing is decided again."""
+    await driven(tmp_path, agent_of(looks, PERMIT, session={"owner": session(look_up, value="owner")}))
+    other = renamed(look_closer, "look_up")
+    agent = agent_of(looks, PERMIT, tools=(read_mail, other, note), session={"owner": session(other)})
+
+    report = await tried(tmp_path, agent)
+
+    ((name, (count, why)),) = report.changed.items()
+    assert (name, count) == ("note", 1)
+    assert why.startswith("what the run had established is of another form now: ")
+    assert report.decisions == 2
+
+
+async def test_content_that_is_no_content_is_refused(tmp_path: Path) -> None:
+    """A task that somebody overwrote names nobody."""
+    agent = agent_of(looks, PERMIT)
+    await driven(tmp_path, agent)
+    for body in (b"{", b"[]"):
+        with closing(sqlite3.connect(tmp_path / "journal.db")) as db, db:
+            assert db.execute("UPDATE payload SET body = ? WHERE retention = 'task'", (body,)).rowcount == 1
+        with pytest.raises(JournalUnreadable, match="not what its entry committed to"):
+            await tried(tmp_path, agent)
+
+
 @tool(
     mode="native_key",
     facts={"account": fact(look_up, name="{name}")},
@@ -461,9 +503,9 @@ async def pay_by_number(name: str, amount: Amount, *, key: EffectKey, vendor: Ve
     return vendor.do(key)
 
 
-def renamed(changed: Any) -> Any:
-    """A tool under the name of the payment."""
-    return replace(changed, spec=replace(changed.spec, name="pay"))
+def renamed(changed: Any, name: str = "pay") -> Any:
+    """A tool under the name of another."""
+    return replace(changed, spec=replace(changed.spec, name=name))
 
 
 @pytest.mark.parametrize(

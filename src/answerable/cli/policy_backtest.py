@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +27,7 @@ from answerable.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
     from decimal import Decimal
 
     from rich.table import Table
@@ -119,6 +121,17 @@ def backtest(
     )
 
 
+@contextmanager
+def collecting_rarely() -> Generator[None]:
+    """Look for garbage less often: hardly anything that is made here is ever part of a cycle, and there is very much of it."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 def _fail_on(text: str | None) -> frozenset[str]:
     wanted = frozenset(each.strip() for each in text.split(",")) if text is not None else frozenset[str]()
     unknown = sorted(wanted - set(FAIL_ON))
@@ -165,7 +178,8 @@ async def _backtest(
         return _unusable(error, as_json=as_json)
     async with opened(choose_journal(db, project.journal_url)) as store:
         rows = await store.runs(run=await find_run(store, run)) if run is not None else await store.runs()
-        report = await decide_again(store, agent, current, candidate, rows=rows, since=since)
+        with collecting_rarely():
+            report = await decide_again(store, agent, current, candidate, rows=rows, since=since)
     failed = _failed(report, fail_on)
     if as_json:
         print_json({**as_data(report), "failed_on": failed})
@@ -411,8 +425,8 @@ def _say_notes(report: BacktestReport) -> None:
         )
     if report.approximate:
         notes.append(
-            f"{counted(report.approximate, 'decision')} approximate: an older version did not record all that the rules"
-            " were told, or reads of one batch overtook each other"
+            f"{counted(report.approximate, 'decision')} approximate: not all is known that the rules were told (an older"
+            " version wrote it, reads of a batch overtook each other, or a tool is gone)"
         )
     if report.unasked:
         notes.append(

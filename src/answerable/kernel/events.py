@@ -7,7 +7,10 @@ and mappings of these. Encoding is therefore generic, and there is no second des
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Reserve = tuple[str, str, int, int]
 """budget, unit, amount, limit"""
@@ -367,7 +370,6 @@ _FIELDS: dict[type[Event], tuple[tuple[str, str], ...]] = {
 _SPELT: dict[type[Event], frozenset[str]] = {
     kind: frozenset(spelt for _, spelt in named) for kind, named in _FIELDS.items()
 }
-_NESTED: frozenset[type] = frozenset({list, dict})
 
 
 class UnknownEvent(ValueError):
@@ -398,7 +400,7 @@ def from_json(encoded: object) -> Event:
     if kind is None:
         message = f"the event type `{given.get('type')}` is not known to this version"
         raise UnknownEvent(message)
-    values: dict[str, Any] = dict(given)
+    values = _as_mapping(given)
     del values["type"]
     if not _SPELT[kind].issuperset(values):
         unknown = sorted(set(values) - _SPELT[kind])
@@ -407,9 +409,6 @@ def from_json(encoded: object) -> Event:
     if None in values.values():
         message = f"`{kind.__name__}` has a field that is null"
         raise UnknownEvent(message)
-    for spelt, value in values.items():
-        if type(value) in _NESTED:
-            values[spelt] = _frozen(value)
     for name, spelt in _RENAMED.items():
         if spelt in values:
             values[name] = values.pop(spelt)
@@ -419,14 +418,17 @@ def from_json(encoded: object) -> Event:
         raise UnknownEvent(str(error)) from None
 
 
-def _frozen(value: object) -> Any:
-    """A list as a tuple, an object as it is, all the way down. Not asked about plain values: there are too many."""
-    if isinstance(value, list):
-        items = cast("list[object]", value)
-        if _NESTED.isdisjoint(map(type, items)):
-            return tuple(items)
-        return tuple([_frozen(item) if type(item) in _NESTED else item for item in items])
-    given = cast("dict[str, object]", value)
-    if _NESTED.isdisjoint(map(type, given.values())):
-        return given
-    return {key: _frozen(item) if type(item) in _NESTED else item for key, item in given.items()}
+def _as_tuple(items: list[Any]) -> tuple[Any, ...]:
+    """A list as it is kept. Most hold plain values only, of which there are very many: nothing is done for each."""
+    if _NESTED.isdisjoint(map(type, items)):
+        return tuple(items)
+    return tuple([_KEPT[type(item)](item) if type(item) in _NESTED else item for item in items])
+
+
+def _as_mapping(given: dict[str, Any]) -> dict[str, Any]:
+    return {key: _KEPT[type(item)](item) if type(item) in _NESTED else item for key, item in given.items()}
+
+
+_KEPT: dict[type, Callable[[Any], Any]] = {list: _as_tuple, dict: _as_mapping}
+"""How what is nested in JSON is kept in an event."""
+_NESTED = frozenset(_KEPT)

@@ -7,7 +7,7 @@ steps must not copy five thousand steps at each. Nobody but the fold changes it.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
 from answerable.kernel.events import (
@@ -104,6 +104,7 @@ class Tally:
     last: int = 0
 
 
+_NONE_YET = Tally()
 Act = SourceRead | Endorsed | Declassified
 
 
@@ -292,8 +293,8 @@ def _decided(state: RunState, event: CallDecided) -> None:
         state.calls[event.path] = CallStep(decided=event)
         if event.cls != "invalid":
             state.spent.tool_calls += 1
-            tally = state.tallies.get(event.tool, Tally())
-            state.tallies[event.tool] = replace(tally, decided=tally.decided + 1)
+            tally = state.tallies.get(event.tool, _NONE_YET)
+            state.tallies[event.tool] = Tally(decided=tally.decided + 1, done=tally.done, last=tally.last)
     else:
         step.decided = event
 
@@ -351,8 +352,8 @@ def _learned(state: RunState, event: CallEnded) -> None:
     if event.state != "done":
         return
     state.done_calls += 1
-    tally = state.tallies.get(event.tool, Tally())
-    state.tallies[event.tool] = replace(tally, done=tally.done + 1, last=state.done_calls)
+    tally = state.tallies.get(event.tool, _NONE_YET)
+    state.tallies[event.tool] = Tally(decided=tally.decided, done=tally.done + 1, last=state.done_calls)
 
 
 def _fold_inbox(state: RunState, event: InboxFolded, inbox: Sequence[Entry]) -> None:

@@ -173,9 +173,9 @@ class ToolSpec:
     """Digest of the plan function's source: a changed plan is another tool."""
     free_text: frozenset[str] = frozenset()
     """Dotted paths of the arguments marked as `Text`."""
-    takes: Marks = field(default_factory=Marks)
+    takes: Marks = field(default_factory=Marks, repr=False)
     """Which kinds of values its parameters take."""
-    gives: Marks = field(default_factory=Marks)
+    gives: Marks = field(default_factory=Marks, repr=False)
     """What is marked in its result."""
 
     @property

@@ -104,6 +104,8 @@ class Bounds:
         if not shares:
             return Bound(amount=Decimal(0))
         calls = self._calls(period, gone)
+        if period == "run":
+            calls = _nearest(shares, calls, gone)
         if calls.amount is None:
             return _together(shares, calls)
         amount = _worst_mix(shares, calls.amount)
@@ -139,6 +141,18 @@ class Bounds:
         caps += [_times(cap, each) for cap in tool.calls(period, days, gone.rules)]
         held = [cap for cap in caps if cap.amount is not None and cap.name not in gone.caps]
         return _Share(tool=tool, each=each, caps=tuple(sorted(held, key=lambda cap: (cap.amount, cap.name))))
+
+
+def _nearest(shares: Sequence[_Share], calls: Cap, gone: Gone) -> Cap:
+    """The budget, or the call after which rules let none of these tools through, whichever comes first."""
+    reaches = [share.tool.reach(gone.rules) for share in shares]
+    known = [each for each in reaches if each is not None and each.amount is not None]
+    if len(known) < len(shares):
+        return calls
+    last = max(known, key=lambda each: each.amount or 0)
+    if last.amount is None or (calls.amount is not None and calls.amount <= last.amount):
+        return calls
+    return last
 
 
 def _without(gone: Gone, caps: Sequence[Cap]) -> Gone:
@@ -197,7 +211,7 @@ def _worst_mix(shares: Sequence[_Share], calls: Decimal) -> Decimal | None:
 def _shared(shares: Sequence[_Share], calls: Cap, amount: Decimal) -> Cap:
     """The budget as the limit that binds."""
     each = max((share.each for share in shares), key=lambda cap: cap.amount or 0)
-    return Cap(amount=amount, name=calls.name, why=f"{calls.why}; {each.why}")
+    return Cap(amount=amount, name=calls.name, why=f"{calls.why}; {each.why}", rules=calls.rules)
 
 
 def _limit(cap: Cap) -> Limit:

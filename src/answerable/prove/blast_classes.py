@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from answerable.prove.blast_figures import Figure, Limit, Witness
 from answerable.prove.blast_next import Goal
+from answerable.prove.blast_outlook import is_read
 from answerable.prove.logic import both, implies
 from answerable.prove.values import Many, Words, holds, same
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from answerable.gates.policy.tree import Reads
     from answerable.prove.blast_drive import Driver
     from answerable.prove.blast_figures import Call, Period
     from answerable.prove.blast_limits import Bounded
@@ -117,11 +117,11 @@ def _holding(tool: Bounded, name: str) -> Bool:
     reads = symbolic.place.slice(tool.question.subject.tenant)[0].reads
     terms: list[Bool] = []
     read = symbolic.at("run", "classes_read")
-    joined = read if isinstance(read, Many) and _is_read(reads, "run", "classes_read") else None
+    joined = read if isinstance(read, Many) and is_read(reads, "run", "classes_read") else None
     if joined is not None:
         terms.append(holds(joined, Words(name), texts))
     for parameter in tool.spec.arguments.model_fields:
-        if not _is_read(reads, "labels", parameter, "classes") or tool.spec.takes.inside[parameter].kinds():
+        if not is_read(reads, "labels", parameter, "classes") or tool.spec.takes.inside[parameter].kinds():
             continue  # a value of a kind may come by a handle, and then carries only what its source has
         there = symbolic.present("args", parameter)
         carried = symbolic.at("labels", parameter, "classes")
@@ -130,14 +130,3 @@ def _holding(tool: Bounded, name: str) -> Bool:
         if joined is not None:
             terms.append(implies(there, same(joined, carried, texts)))
     return both(*terms)
-
-
-def _is_read(reads: Reads, *path: str) -> bool:
-    for name in path:
-        if reads.is_whole:
-            return True
-        inner = reads.inside.get(name)
-        if inner is None:
-            return False
-        reads = inner
-    return True

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from answerable.kernel.tool import fields_of, holes, render
 from answerable.prove.blast_figures import Call, Figure, Witness
 from answerable.prove.blast_next import amount_of
-from answerable.prove.blast_values import Form, Path
+from answerable.prove.blast_values import PRESENT, Form, Path
 from answerable.prove.blast_world import Start, World
 from answerable.prove.logic import value_of
 from answerable.prove.solving import Found
@@ -41,6 +41,8 @@ RUNS_SHOWN = 10
 RUNS_MAX = 2_000
 CALLS_MAX = 20_000
 VALUES_EACH = 2
+USERS_MAX = 6
+"""So many users that rules name are tried."""
 
 Window = tuple[int, int]
 
@@ -66,20 +68,21 @@ class Driver:
     _until: float = field(default=0.0)
 
     def drive(self, figure: Figure, goal: Goal) -> Witness:
-        """The best witness found for a figure."""
+        """The best witness found for a figure. One that is far from the bound is looked for with fewer tools too."""
         self._until = self.clock() + self.seconds_max
         best = Witness(amount=Decimal(0))
-        for windows in self._schedules(figure):
-            found = (
-                self._run_witness(figure, goal, windows)
-                if figure.period == "run"
-                else self._day(figure, goal, windows)
-            )
-            if found.amount > best.amount or not best.calls:
-                best = found
-            if figure.bound is not None and best.amount >= figure.bound:
+        for tools in _choices(goal):
+            chosen = replace(goal, per_call={name: goal.per_call[name] for name in tools})
+            for windows in self._schedules(figure):
+                is_run = figure.period == "run"
+                found = (self._run_witness if is_run else self._day)(figure, chosen, windows)
+                if found.amount > best.amount or not best.calls:
+                    best = found
+                if figure.bound is not None and best.amount >= figure.bound:
+                    return best
+            if self._is_late() or replace(figure, witness=best).is_confirmed:
                 break
-        return best
+        return replace(best, is_cut_short=best.is_cut_short or self._is_late())
 
     def _is_late(self) -> bool:
         return self.clock() > self._until
@@ -138,16 +141,20 @@ class Driver:
         run = world.begin(start)
         calls: list[_Done] = []
         for window in windows:
+            is_tried = False
             while not self._is_late():
                 move = self.search.best(world, run, goal, window)
+                if move is None or not (is_tried or move.amount >= goal.largest):
+                    is_tried = True
+                    beyond = Decimal(0) if move is None else move.amount
+                    prepared = self.search.prepared(world, run, goal, window, beyond)
+                    if prepared is not None:
+                        before = len(run.steps)
+                        world, run = prepared
+                        calls += [_Done(number, step, Decimal(0), ()) for step in run.steps[before:]]
+                        continue
                 if move is None:
-                    prepared = self.search.prepared(world, run, goal, window)
-                    if prepared is None:
-                        break
-                    before = len(run.steps)
-                    world, run = prepared
-                    calls += [_Done(number, step, Decimal(0), ()) for step in run.steps[before:]]
-                    continue
+                    break
                 self._perform(world, run, move, calls, number)
                 if _is_reached(figure, sum((each.amount for each in calls), Decimal(0))):
                     return calls, world
@@ -220,27 +227,34 @@ class Driver:
         """Tasks that a run may begin with: a new one, and one for each user that rules name."""
         template = self.subject.on_behalf_of
         marks = self.subject.task_marks
-        form, vocabulary = (
-            Form.of(self.subject.task),
-            next(iter(self.search.outlooks.values())).symbolic.vocabulary,
-        )
-        chosen: dict[Path, object] = {}
+        form = Form.of(self.subject.task)
+        chosen: dict[Path, object] = {tuple(name.split(".")): PRESENT for name in holes(template)}
         for name, inner in marks.inside.items():
-            if inner.is_trusted and not inner.kind and inner.sort == "text":
-                chosen[name,] = self._said(form.at((name,)))
+            if inner.is_trusted:
+                is_free = not inner.kind and inner.sort == "text"
+                chosen[name,] = self._said(form.at((name,))) if is_free else PRESENT
         options: list[dict[Path, object]] = [chosen]
         names = holes(template)
         if len(names) == 1 and template == "{" + names[0] + "}":
             place = tuple(names[0].split("."))
             user = form.at(place)
-            texts = [text for text in vocabulary.strings if user is not None and user.takes(text)]
-            options += [{**chosen, place: text} for text in texts]
+            texts = [text for text in self._mentioned() if user is not None and user.takes(text)]
+            options += [{**chosen, place: text} for text in texts[:USERS_MAX]]
         for option in options:
             made = self.search.maker.value(form, option, self.subject.task.model_validate_json)
             if made is not None:
                 task = cast("BaseModel", made[1])
                 who = render(template, fields_of(task)) if template else ""
                 yield Start(task=made[0], on_behalf_of=who)
+
+    def _mentioned(self) -> list[str]:
+        """Texts that rules and closed lists name: a user may have to be one of them."""
+        found: dict[str, None] = {}
+        for outlook in self.search.outlooks.values():
+            found.update(dict.fromkeys(outlook.symbolic.vocabulary.strings))
+            for leaf in outlook.leaves:
+                found.update(dict.fromkeys(leaf.form.closed if leaf.form is not None else ()))
+        return list(found)
 
     def _said(self, form: Form | None) -> str:
         """What a trusted text may say: values that arguments take."""
@@ -307,6 +321,15 @@ class _Names:
             made = " ".join(self._text(part) for part in text.split(" "))
         self.known[text] = text if made is None else made
         return self.known[text]
+
+
+def _choices(goal: Goal) -> list[tuple[str, ...]]:
+    """Which tools to use: all that add something; all but one, which may close the way for the others; or only one."""
+    adding = tuple(name for name, most in goal.per_call.items() if most != 0)
+    fewer = [tuple(other for other in adding if other != name) for name in adding]
+    return (
+        list(dict.fromkeys([adding, *fewer, *((name,) for name in adding)])) if len(adding) > 1 else [adding]
+    )
 
 
 def _is_reached(figure: Figure, total: Decimal) -> bool:

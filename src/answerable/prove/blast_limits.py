@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from answerable.kernel.tool import UpTo, holes
 from answerable.prove.blast_figures import Measure, Period
+from answerable.prove.blast_outlook import is_read
 from answerable.prove.blast_peaks import NO_RULES, Peak, Question, amount_at, is_there, money_of
 from answerable.prove.blast_values import Form
 from answerable.prove.literals import decimal_of
@@ -82,6 +83,15 @@ class Bounded:
         """What limits how often it can be called in a run or a day, besides the budgets."""
         return self._once(("calls", period, days, without), lambda: [*self._calls(period, days, without)])
 
+    def reach(self, without: frozenset[str] = NO_RULES) -> Cap | None:
+        """After how many calls of a run, of whatever tool, it is over for this one; None where rules say nothing of it."""
+        return self._once(("reach", without), lambda: next(self._reach(without), None))
+
+    def _reach(self, without: frozenset[str]) -> Iterator[Cap]:
+        for read in (("run", "calls_before"), ("budget", "tool_calls")):
+            if self._is_read(read):
+                yield from self._counted(("run", "calls_before"), "how many calls a run has made", without)
+
     def sums(self, period: Period, days: int | None, without: frozenset[str] = NO_RULES) -> list[Cap]:
         """What limits the money that its calls can move together in a run or a day."""
         return self._once(("sums", period, days, without), lambda: [*self._sums(period, days, without)])
@@ -147,24 +157,13 @@ class Bounded:
 
     def _calls(self, period: Period, days: int | None, without: frozenset[str]) -> Iterator[Cap]:
         name = self.spec.name
-        decided, done, before = (
-            ("history", name, "decided"),
-            ("history", name, "done"),
-            ("run", "calls_before"),
-        )
-        counted = (
-            (decided, decided, f"how often `{name}` was decided in a run"),
-            (done, done, f"how often `{name}` was done in a run"),
-            (before, before, "how many calls a run has made"),
-            (
-                ("budget", "tool_calls"),
-                before,
-                "how many calls a run has made, by what is left of its budget,",
-            ),
-        )
-        for read, path, what in counted if period == "run" else ():
-            if self._is_read(read):
-                yield from self._counted(path, what, without)
+        for part in ("decided", "done") if period == "run" else ():
+            if self._is_read(("history", name, part)):
+                yield from self._counted(
+                    ("history", name, part), f"how often `{name}` was {part} in a run", without
+                )
+        if period == "run" and (reach := self.reach(without)) is not None:
+            yield reach
         for total in self.spec.totals:
             path = ("totals", total.name, "count")
             if self._is_read(path):
@@ -263,15 +262,7 @@ class Bounded:
 
     def _is_read(self, path: tuple[str, ...]) -> bool:
         """Whether a rule here looks at it: what none looks at limits nothing."""
-        reads = self.question.symbolic.place.slice(self.question.subject.tenant)[0].reads
-        for name in path:
-            if reads.is_whole:
-                return True
-            inner = reads.inside.get(name)
-            if inner is None:
-                return False
-            reads = inner
-        return True
+        return is_read(self.question.symbolic.place.slice(self.question.subject.tenant)[0].reads, *path)
 
     def held_back(self) -> tuple[str, tuple[str, ...]]:
         """Why no call is sent with nobody asked, and by which rules."""

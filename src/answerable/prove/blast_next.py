@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 from answerable.engine.deciding import fact_arguments
 from answerable.gates.schema import canonical
 from answerable.kernel.tool import fields_of
+from answerable.prove.blast_outlook import Outlook
 from answerable.prove.blast_peaks import MONEY_MAX, Question, highest, is_there, money_of
-from answerable.prove.blast_stand import Outlook, differs, natural, stand
+from answerable.prove.blast_stand import differs, natural, so_far, stand
 from answerable.prove.blast_values import ABSENT, PRESENT, Form, Maker, Path
 from answerable.prove.blast_world import Step, copied
 from answerable.prove.literals import decimal_of, decimal_units, instant
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from answerable.gates.request import PolicyRequest
     from answerable.kernel.tool import ToolSpec
     from answerable.prove.blast_figures import Measure
-    from answerable.prove.blast_stand import Leaf
+    from answerable.prove.blast_outlook import Leaf
     from answerable.prove.blast_world import Judged, Underway, World
     from answerable.prove.logic import Bool, Model
 
@@ -49,6 +50,14 @@ class Goal:
     per_call: Mapping[str, Decimal | None]
     data_class: str = ""
     """For data that leaves: which."""
+
+    @property
+    def largest(self) -> Decimal:
+        """The most that any call can do, or as much as is aimed at."""
+        return max(
+            (Decimal(UNBOUNDED_AIM) if most is None else most for most in self.per_call.values()),
+            default=Decimal(0),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +82,8 @@ class Search:
         found: Move | None = None
         if goal.data_class and goal.data_class not in run.origins.classes:
             return None
-        for name in _by_size(goal, self.outlooks):
+        last = [step.tool for step in run.steps[-1:] if goal.per_call.get(step.tool)]
+        for name in dict.fromkeys([*last, *_by_size(goal, self.outlooks)]):
             most = goal.per_call[name]
             if found is not None and most is not None and found.amount >= most:
                 continue
@@ -93,6 +103,9 @@ class Search:
         window = (max(window[0], after), window[1])
         if window[0] >= window[1]:
             return None
+        question = outlook.question
+        if not question.is_possible(question.sent(), *so_far(outlook, world, run, window)):
+            return None
         terms = stand(outlook, world, run, window)
         if outlook.spec.is_write:
             terms.extend(differs(outlook, step.arguments) for step in run.steps if step.tool == name)
@@ -111,9 +124,11 @@ class Search:
         return None
 
     def prepared(
-        self, world: World, run: Underway, goal: Goal, window: tuple[int, int]
+        self, world: World, run: Underway, goal: Goal, window: tuple[int, int], beyond: Decimal = Decimal(0)
     ) -> tuple[World, Underway] | None:
-        """The run after calls that make a call towards the goal possible; None where none of those tried does."""
+        """The run after calls that make a call possible which does more than `beyond`; None where none of those tried does."""
+        larger = {name: most for name, most in goal.per_call.items() if most is None or most > beyond}
+        goal = replace(goal, per_call=larger)
         if not self._is_helpable(world, run, goal, window):
             return None
         tries = 0
@@ -123,7 +138,8 @@ class Search:
             for (before, sofar), name in product(level, self.preparing):
                 for then, after in self._after(before, sofar, name, window):
                     tries += 1
-                    if self.best(then, after, goal, window) is not None:
+                    move = self.best(then, after, goal, window)
+                    if move is not None and move.amount > beyond:
                         return then, after
                     reached.append((then, after))
                     if tries >= TRIES_MAX:
@@ -218,7 +234,7 @@ class Search:
             arguments=canonical(arguments[1]),
             facts=facts,
             result=None if made is None else made[0],
-            now_us=max(window[0], value_of(model, moment.term) * 1000),
+            now_us=max(window[0], value_of(model, moment.term) * 1000) if outlook.reads_time else window[0],
         )
 
     def _facts(

@@ -21,8 +21,8 @@ from answerable.prove.blast_keys import Twice
 from answerable.prove.blast_limits import Bounded
 from answerable.prove.blast_next import Goal, Search
 from answerable.prove.blast_notes import assumptions, notes
+from answerable.prove.blast_outlook import Outlook
 from answerable.prove.blast_peaks import Question
-from answerable.prove.blast_stand import Outlook
 from answerable.prove.blast_subject import Subject, subject_of
 from answerable.prove.blast_values import Maker
 from answerable.prove.place import places_of, rules_of
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from answerable.prove.place import Place
     from answerable.prove.vocabulary import Vocabulary
 
-WITNESS_S = 15.0
+WITNESS_S = 10.0
 """How long one witness is looked for."""
 FACT_READS_MAX = 2 * REDECIDE_MAX
 """So often the facts of one call are read at most: it is decided again when a total moves, or when it waited for its turn."""

@@ -1,129 +1,41 @@
 """Where a run stands, as formulas: exactly what its next call would be decided on.
 
-Texts are chosen from a list of real ones: those that rules mention, those that the run already knows, and new ones that are
-valid where they stand. So whatever is found can be written down as a call. This only guides the search: what it finds is
-believed when the real gates have let it through.
+This only guides the search: what it finds is believed when the real gates have let it through.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, cast
 
-from cedarpy import pst
-
 from answerable.gates import provenance
-from answerable.gates.policy.tree import chain, walk
 from answerable.gates.request import Label
 from answerable.gates.schema import canonical
 from answerable.kernel.ids import utc_day
 from answerable.kernel.state import Tally
 from answerable.kernel.tool import UpTo, holes
-from answerable.prove.assumptions import at, present
-from answerable.prove.blast_peaks import MICROS_PER_UNIT, Question, amount_at, place_of
-from answerable.prove.blast_values import Form, Maker, Path
-from answerable.prove.blast_world import plain_texts
+from answerable.prove.assumptions import at
+from answerable.prove.blast_outlook import Leaf, Outlook, is_known, is_label_read
+from answerable.prove.blast_peaks import MICROS_PER_UNIT, amount_at, place_of
+from answerable.prove.blast_same import exactly, is_value, is_whole
+from answerable.prove.blast_values import Form
 from answerable.prove.literals import DAY_MS, decimal_units
 from answerable.prove.logic import at_most, both, either, equal, implies, less, modulo, negate
-from answerable.prove.symbols import leaves
-from answerable.prove.values import Many, Number, Parts, Truth, Words, same
+from answerable.prove.values import Many, Number, Parts, Words, same
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from answerable.gates.policy.tree import Reads
-    from answerable.kernel.tool import FactSpec, ToolSpec
+    from answerable.kernel.tool import FactSpec
     from answerable.prove.blast_world import Answered, Underway, World
     from answerable.prove.logic import Bool, Num
     from answerable.prove.symbolic import Symbolic
-    from answerable.prove.values import Value
 
-FRESH = 2
-"""So many new texts are offered at each place: two of them may have to differ."""
-KNOWN_MAX = 60
+ITEMS_MAX = 12
+"""Lists are made of so many texts."""
 NATURAL_MAX = Decimal(100_000)
 _HISTORY = ("decided", "done", "last")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Leaf:
-    """A place in the context that a rule or a declaration looks at. `form` is None where its type is not followed."""
-
-    path: Path
-    present: Bool
-    value: Value
-    form: Form | None
-    is_optional: bool
-
-
-@dataclass(slots=True, eq=False)
-class Outlook:
-    """One tool, as seen by a search: the places that matter, and what can stand in them."""
-
-    question: Question
-    maker: Maker
-    leaves: list[Leaf] = field(default_factory=list["Leaf"])
-    named: set[Path] = field(default_factory=set[Path])
-    """Places that a rule compares with a text that it mentions."""
-    spare: dict[Path, list[str]] = field(default_factory=dict["Path", list[str]])
-    patterns: list[tuple[pst.PatternElem, ...]] = field(default_factory=list[tuple[pst.PatternElem, ...]])
-
-    def __post_init__(self) -> None:
-        self.leaves = [*_leaves(self.question.symbolic)]
-        for met in self.question.symbolic.rules:
-            for node in walk(met.rule.body.clauses):
-                if isinstance(node, pst.BinaryOp):
-                    self._compared(node)
-                elif isinstance(node, pst.Like):
-                    self.patterns.append(node.pattern)
-
-    def _compared(self, node: pst.BinaryOp) -> None:
-        for one, other in ((node.left, node.right), (node.right, node.left)):
-            found = chain(one)
-            if found is not None and any(isinstance(each, pst.StringLit) for each in walk(other)):
-                self.named.add(found[1])
-
-    @property
-    def symbolic(self) -> Symbolic:
-        """The place as formulas."""
-        return self.question.symbolic
-
-    @property
-    def spec(self) -> ToolSpec:
-        """The tool."""
-        return self.question.spec
-
-    def _new(self, world: World, leaf: Leaf) -> list[str]:
-        """New texts for a place: those that were offered before and not taken, and as many more as are needed."""
-        assert leaf.form is not None
-        offered = [text for text in self.spare.get(leaf.path, ()) if text not in world.seen]
-        made = (self.maker.text(leaf.form, leaf.path[-1]) for _ in range(FRESH - len(offered)))
-        self.spare[leaf.path] = [*offered, *(text for text in made if text is not None)]
-        return self.spare[leaf.path]
-
-    def texts(self, world: World, run: Underway) -> list[str]:
-        """Every text that may be chosen: mentioned, known to the run, or new."""
-        found = dict.fromkeys(self.symbolic.vocabulary.strings)
-        found.update(dict.fromkeys(_known(run)))
-        for step in run.steps[-1:]:
-            found.update(
-                dict.fromkeys(each for each in plain_texts(step.arguments) if each in self.maker.made)
-            )
-        for leaf in self.leaves:
-            if leaf.form is not None and leaf.form.is_text:
-                found.update(dict.fromkeys(leaf.form.closed or self._new(world, leaf)))
-        for pattern in self.patterns:
-            for _ in range(FRESH):
-                found.setdefault(self.maker.like(pattern))
-        for answer in world.answers.values():
-            if {fact.tool for fact in self.spec.facts} & {answer.tool} and _is_known(answer.given, found):
-                found.update(
-                    dict.fromkeys(each for each in plain_texts(answer.value) if each in self.maker.made)
-                )
-        return list(found)
 
 
 def stand(
@@ -133,21 +45,31 @@ def stand(
 
     `is_open` leaves out what earlier calls of the run could have made otherwise: to see whether any preparation helps.
     """
-    symbolic = outlook.symbolic
     texts = outlook.texts(world, run)
-    terms = [*_chosen_from(outlook, texts), *_clock(symbolic, window), *_facts(outlook, world, texts)]
+    terms = [*_chosen_from(outlook, texts), *_clock(outlook.symbolic, window), *_facts(outlook, world, texts)]
     terms += [*_totals(outlook, world, window, texts), *_claims(outlook, world, texts)]
-    same_text = symbolic.vocabulary.texts.same
+    if is_open:
+        return [*terms, _user(outlook.symbolic, run)]
+    return [*terms, *so_far(outlook, world, run, window), *_labels(outlook, run, texts)]
+
+
+def so_far(outlook: Outlook, world: World, run: Underway, window: tuple[int, int]) -> list[Bool]:
+    """What the run has done and read until now: often enough to see that a call is not possible."""
+    symbolic = outlook.symbolic
+    classes = symbolic.at("run", "classes_read")
+    return [
+        _user(symbolic, run),
+        *_counts(symbolic, world, run, window),
+        *_session(symbolic, run),
+        exactly(symbolic, cast("Many", classes), run.origins.classes),
+        is_value(symbolic, symbolic.at("run", "read_untrusted"), not run.origins.is_clean),
+    ]
+
+
+def _user(symbolic: Symbolic, run: Underway) -> Bool:
     user = symbolic.at("run", "on_behalf_of")
     assert isinstance(user, Words)
-    terms.append(same_text(user.term, run.start.on_behalf_of))
-    if not is_open:
-        terms += [*_counts(symbolic, world, run, window), *_session(symbolic, run)]
-        terms += [*_labels(outlook, run, texts)]
-        classes = symbolic.at("run", "classes_read")
-        terms.append(exactly(symbolic, cast("Many", classes), run.origins.classes))
-        terms.append(is_value(symbolic, symbolic.at("run", "read_untrusted"), not run.origins.is_clean))
-    return terms
+    return symbolic.vocabulary.texts.same(user.term, run.start.on_behalf_of)
 
 
 def natural(outlook: Outlook) -> Bool:
@@ -159,24 +81,6 @@ def natural(outlook: Outlook) -> Bool:
             most = decimal_units(NATURAL_MAX) if is_money else int(NATURAL_MAX)
             terms += [at_most(0, leaf.value.term), at_most(leaf.value.term, most)]
             terms += [equal(modulo(leaf.value.term, decimal_units(Decimal("0.01"))), 0)] if is_money else []
-    return both(*terms)
-
-
-def exactly(symbolic: Symbolic, many: Many, texts: Collection[str]) -> Bool:
-    """A set of texts that holds just these. Those that no rule mentions are as good as one another."""
-    known = set(symbolic.vocabulary.texts.known)
-    other = sorted(set(texts) - known)
-    terms: list[Bool] = []
-    unnamed: list[Bool] = []
-    for item in many.items:
-        assert isinstance(item.value, Words)
-        if isinstance(item.value.term, str):
-            terms.append(item.guard if item.value.term in texts else negate(item.guard))
-        else:
-            unnamed.append(item.guard)
-            terms.append(implies(item.guard, symbolic.vocabulary.texts.is_one_of(item.value.term, other)))
-    if unnamed and other:
-        terms.append(either(*unnamed))
     return both(*terms)
 
 
@@ -199,88 +103,6 @@ def differs(outlook: Outlook, arguments: Mapping[str, Any]) -> Bool:
     return negate(both(*terms))
 
 
-def is_value(symbolic: Symbolic, value: Value | None, meant: object) -> Bool:
-    """A plain value of the context is this one, in its JSON form; True for what cannot be compared."""
-    match value, meant:
-        case Truth(term), bool():
-            return term if meant else negate(term)
-        case Words(term), str():
-            return symbolic.vocabulary.texts.same(term, meant)
-        case Number(term, "decimal"), str() | int() | Decimal():
-            return equal(term, decimal_units(Decimal(meant)))
-        case Number(term, "Long"), int():
-            return equal(term, meant)
-        case _:
-            return True
-
-
-def _leaves(symbolic: Symbolic) -> Iterator[Leaf]:
-    spec = symbolic.place.tool.spec
-    reads = symbolic.place.slice("any")[0].reads
-    named = [place_of(symbolic, name) for name in _names(spec)]
-    named += [("args", name) for name in spec.arguments.model_fields if _is_label_read(reads, name)]
-    forms: dict[Path, Form] = {("args",): Form.of(spec.arguments)}
-    for fact in spec.facts:
-        tool = symbolic.place.tool_of(fact.tool)
-        if tool is not None:
-            forms["facts", fact.name] = Form.of(tool.result)
-    for root, form in forms.items():
-        parts = at(symbolic.context, root)
-        if not isinstance(parts, Parts):
-            continue
-        for path, is_there, value in leaves(parts):
-            here = (*root, *path)
-            if _is_read(reads, here) or any(here == each[: len(here)] for each in named):
-                yield Leaf(here, present(symbolic.context, here), value, form.at(path), is_there is not True)
-
-
-def _names(spec: ToolSpec) -> Iterator[str]:
-    """Every argument and fact that a declaration names."""
-    for fact in spec.facts:
-        for template in fact.arguments.values():
-            yield from holes(template)
-    for total in spec.totals:
-        yield from (*holes(total.by), total.of)
-    yield from holes(spec.business_key or "")
-    if isinstance(spec.cardinality, UpTo):
-        yield from (spec.cardinality.amount, spec.cardinality.total)
-    if spec.impact is not None and spec.impact.money:
-        yield spec.impact.money
-
-
-def _is_read(reads: Reads, path: Path) -> bool:
-    for name in path:
-        if reads.is_whole:
-            return True
-        inner = reads.inside.get(name)
-        if inner is None:
-            return False
-        reads = inner
-    return True
-
-
-def _is_label_read(reads: Reads, name: str) -> bool:
-    """Whether a rule asks where an argument comes from."""
-    labels = reads.inside.get("labels")
-    return reads.is_whole or (labels is not None and (labels.is_whole or name in labels.inside))
-
-
-def _known(run: Underway) -> Iterator[str]:
-    """Texts that the run has: of its user, its session, and what can be trusted."""
-    yield run.start.on_behalf_of
-    for established in run.session.values():
-        yield from plain_texts(canonical(established.value))
-    for source in run.origins.sources:
-        if source.name == "prompt":
-            continue
-        for kind, text in source.values[:KNOWN_MAX]:
-            yield from (text,) if kind else text.split()[:KNOWN_MAX]
-
-
-def _is_known(given: Mapping[str, Any], texts: Collection[str]) -> bool:
-    return all(text in texts for text in plain_texts(given))
-
-
 def _chosen_from(outlook: Outlook, texts: list[str]) -> Iterator[Bool]:
     """Each text is one that is valid in its place; lists that must hold something do."""
     same_text = outlook.symbolic.vocabulary.texts
@@ -296,13 +118,15 @@ def _chosen_from(outlook: Outlook, texts: list[str]) -> Iterator[Bool]:
                     fit = [text for text in fit if text not in mentioned or not text] or fit
                 yield implies(leaf.present, same_text.is_one_of(term, fit))
             case Many(items, is_opaque):
+                inner = leaf.form.at(("[]",)) if leaf.form is not None else None
+                fit = [text for text in texts if inner is None or inner.takes(text)][-ITEMS_MAX:]
                 for item in items:
                     if (
                         not is_opaque
                         and isinstance(item.value, Words)
                         and not isinstance(item.value.term, str)
                     ):
-                        yield implies(item.guard, same_text.is_one_of(item.value.term, texts))
+                        yield implies(item.guard, same_text.is_one_of(item.value.term, fit))
                 if leaf.form is not None and leaf.form.schema.get("minItems"):
                     yield implies(leaf.present, either(*(item.guard for item in items)))
             case Number(term, kind) if leaf.form is not None:
@@ -348,36 +172,7 @@ def _session(symbolic: Symbolic, run: Underway) -> Iterator[Bool]:
             continue
         yield part.present
         yield is_value(symbolic, symbolic.at("session", name, "by"), established.by)
-        yield _is_whole(symbolic, symbolic.at("session", name, "value"), canonical(established.value))
-
-
-def _is_whole(symbolic: Symbolic, value: Value, meant: object) -> Bool:
-    """A value is this one, part by part."""
-    match value:
-        case Parts(fields):
-            inside = cast("dict[str, Any]", meant) if isinstance(meant, dict) else {}
-            return both(
-                *(
-                    both(part.present, _is_whole(symbolic, part.value, inside[name]))
-                    if inside.get(name) is not None
-                    else negate(part.present)
-                    for name, part in fields.items()
-                )
-            )
-        case Many(items, is_opaque) if isinstance(meant, list):
-            listed = cast("list[object]", meant)
-            if is_opaque:
-                return (
-                    either(*(item.guard for item in items))
-                    if listed
-                    else both(*(negate(i.guard) for i in items))
-                )
-            texts = [each for each in listed if isinstance(each, str)]
-            if items and all(isinstance(item.value, Words) for item in items):
-                return exactly(symbolic, value, texts)
-            return True
-        case _:
-            return is_value(symbolic, value, meant)
+        yield is_whole(symbolic, symbolic.at("session", name, "value"), canonical(established.value))
 
 
 def _labels(outlook: Outlook, run: Underway, texts: list[str]) -> Iterator[Bool]:
@@ -386,7 +181,7 @@ def _labels(outlook: Outlook, run: Underway, texts: list[str]) -> Iterator[Bool]
     reads = symbolic.place.slice("any")[0].reads
     form = Form.of(outlook.spec.arguments)
     for name in outlook.spec.arguments.model_fields:
-        if not _is_label_read(reads, name):
+        if not is_label_read(reads, name):
             continue
         value, inner = at(symbolic.context, ("args", name)), form.at((name,))
         there = symbolic.present("args", name)
@@ -425,7 +220,7 @@ def _facts(outlook: Outlook, world: World, texts: list[str]) -> Iterator[Bool]:
     offered = set(texts)
     for fact in facts:
         for answer in world.answers.values():
-            if answer.tool == fact.tool and _is_known(answer.given, offered):
+            if answer.tool == fact.tool and is_known(answer.given, offered):
                 asked = _is_question(symbolic, fact, answer)
                 for leaf in outlook.leaves:
                     if asked is not None and leaf.path[:2] == ("facts", fact.name):
@@ -455,7 +250,7 @@ def _is_answer(symbolic: Symbolic, leaf: Leaf, answer: Answered) -> Bool:
     if value is None:
         return negate(leaf.present)
     return both(
-        leaf.present, True if isinstance(leaf.value, Parts) else _is_whole(symbolic, leaf.value, value)
+        leaf.present, True if isinstance(leaf.value, Parts) else is_whole(symbolic, leaf.value, value)
     )
 
 

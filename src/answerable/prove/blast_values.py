@@ -78,6 +78,11 @@ class Form:
         )
 
     @property
+    def is_list(self) -> bool:
+        """Whether it holds any number of items."""
+        return self.schema.get("type") == "array"
+
+    @property
     def closed(self) -> tuple[str, ...]:
         """The texts of a closed list; none where it is open."""
         listed = [

@@ -183,16 +183,40 @@ class World:
             return Judged(decision=deny("schema", ReasonCode.INVALID_CALL, str(refused)))
         except (_Inconsistent, TemplateError, ValueError) as problem:
             return Judged(decision=deny("facts", ReasonCode.FACT_UNAVAILABLE, str(problem)))
-        canonical = schema.canonical(arguments)
-        limits, spent = self.limits(run, step.now_us)
-        digest = _digest(canonical)
-        request = PolicyRequest(
+        request = self._request(run, spec, arguments, facts=facts, totals=totals, now_us=step.now_us)
+        decision = pipeline.decide(request, self._situation(run, request), self.subject.bundle)
+        if decision.verdict is Verdict.ALLOW and (refused := self._guard(run, spec, claim, step.now_us)):
+            decision = refused
+        return Judged(
+            decision=decision,
+            request=request,
+            totals=tuple(
+                (key, replace(seen, amount=seen.amount + added, count=seen.count + 1))
+                for key, seen, added in totals
+            ),
+            claim=self._taken(claim),
+            answers=answers,
+        )
+
+    def _request(
+        self,
+        run: Underway,
+        spec: ToolSpec,
+        arguments: BaseModel,
+        *,
+        facts: Mapping[str, Any],
+        totals: list[tuple[TotalKey, Counted, int]],
+        now_us: int,
+    ) -> PolicyRequest:
+        """What the rules are asked."""
+        limits, spent = self.limits(run, now_us)
+        return PolicyRequest(
             agent=self.subject.name,
             tenant=self.subject.tenant,
             on_behalf_of=run.start.on_behalf_of,
             tool=spec,
             arguments=arguments,
-            labels=provenance.label_all(spec.takes, canonical, run.origins, {}),
+            labels=provenance.label_all(spec.takes, schema.canonical(arguments), run.origins, {}),
             facts=facts,
             totals={
                 key[1]: TotalValue(amount=from_micros(seen.amount + added), count=seen.count)
@@ -205,33 +229,25 @@ class World:
             session=dict(run.session),
             history=dict(run.tallies),
             budget_left={unit: max(0, limit - spent.get(unit, 0)) for unit, limit in limits.items()},
-            now_us=step.now_us,
+            now_us=now_us,
         )
+
+    def _situation(self, run: Underway, request: PolicyRequest) -> pipeline.Situation:
+        """What the other gates are asked. Nothing here is unknown, and nobody has said yes to anything."""
+        limits, spent = self.limits(run, request.now_us)
+        digest = _digest(schema.canonical(request.arguments))
         wall_clock_s = self.subject.wall_clock_s
-        situation = pipeline.Situation(
+        return pipeline.Situation(
             history=list(run.history),
             args=digest,
             unknown_tools=frozenset(),
-            is_done=(spec.name, digest) in run.done,
+            is_done=(request.tool.name, digest) in run.done,
             limits=limits,
             spent=spent,
             ask={"tool_calls": 1, "tool_calls_per_day": 1},
             wall_clock_us=None if wall_clock_s is None else int(wall_clock_s * 1e6),
-            active_us=max(0, step.now_us - (run.began_us or step.now_us)),
+            active_us=max(0, request.now_us - (run.began_us or request.now_us)),
             discharged=frozenset(),
-        )
-        decision = pipeline.decide(request, situation, self.subject.bundle)
-        if decision.verdict is Verdict.ALLOW and (refused := self._guard(run, spec, claim, step.now_us)):
-            decision = refused
-        return Judged(
-            decision=decision,
-            request=request,
-            totals=tuple(
-                (key, replace(seen, amount=seen.amount + added, count=seen.count + 1))
-                for key, seen, added in totals
-            ),
-            claim=self._taken(claim),
-            answers=answers,
         )
 
     def perform(self, run: Underway, step: Step, judged: Judged) -> None:

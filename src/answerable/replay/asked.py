@@ -60,8 +60,9 @@ class Asked:
     problem: str = ""
     """The same in words."""
     is_exact: bool = True
-    """Whether the journal holds all that it was asked with. An older version wrote neither time nor autonomy; and where
-    some reads of a batch had to wait, it is not written which of them was asked about first."""
+    """Whether all that it was asked with is known. An older version wrote neither time nor autonomy; where some reads of
+    a batch had to wait, it is not written which was asked about first; and of a tool that is gone nobody knows what a run
+    learned from it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,15 +174,16 @@ class _Retold:
     since: int
     state: RunState = field(default_factory=RunState)
     learned: Learned = field(init=False)
-    problem: str = ""
-    """What has been erased of what the run learned: from there on nothing can be asked again."""
+    lost: _Gone | _Changed | None = None
+    """Why it is not known what the run had learned: from there on nothing can be asked again."""
+    is_known: bool = True
+    """Whether all the tools that it used so far still exist."""
     on_behalf_of: str | None = None
     _typed: dict[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any])
 
     def __post_init__(self) -> None:
-        self.learned = Learned(
-            telling=frozenset()
-        )  # what is believed decides labels, and those are written down
+        # What is believed decides labels, and those are written down.
+        self.learned = Learned(telling=frozenset())
 
     async def told(self) -> RunAsked:
         """Fold the run, and stop before each decision."""
@@ -191,6 +193,8 @@ class _Retold:
                 for event in entry.events:
                     if isinstance(event, CallDecided) and event.cls != "invalid" and entry.time >= self.since:
                         asked.append(await self._asked(event, entry.time))
+                    elif isinstance(event, CallEnded) and event.tool not in self.reader.specs:
+                        self.is_known = False
                     apply_event(self.state, event, entry.time, self.tape.inbox)
         except IllegalEvent as error:
             raise JournalUnreadable(
@@ -210,7 +214,7 @@ class _Retold:
         except _Changed as error:
             return Asked(event=event, time=at, why_not="changed", problem=str(error))
         is_told = event.now is not None and event.autonomy is not None and event.left is not None
-        is_exact = is_told and _turn(event) not in self.tape.mixed_up
+        is_exact = is_told and self.is_known and _turn(event) not in self.tape.mixed_up
         return Asked(event=event, time=at, request=request, is_exact=is_exact)
 
     async def _request(self, event: CallDecided, at: int) -> PolicyRequest:
@@ -242,16 +246,23 @@ class _Retold:
 
     async def _learn(self) -> None:
         """Take in what the run had read by now."""
-        if self.problem:
-            raise _Gone(self.problem)
+        if self.lost is not None:
+            raise self.lost.with_traceback(None)
         try:
             await learn(self.learned, self.state, self.reader.agent, self.reader.specs, self._content)
         except _Gone:
-            self.problem = "something that the run had read before has been erased"
-            raise _Gone(self.problem) from None
+            self.lost = _Gone("something that the run had read before has been erased")
+        except ValidationError as error:
+            self.lost = _Changed(f"what the run had established is of another form now: {_first(error)}")
+        if self.lost is not None:
+            raise self.lost
 
     async def _content(self, ref: str) -> Any:
-        return decode(await self._body(ref, "content"))
+        body = await self._body(ref, "content")
+        try:
+            return decode(body)
+        except ValueError:
+            raise _unlike(ref) from None
 
     async def _body(self, ref: str, what: str) -> bytes:
         body = self.bodies.get(ref)
@@ -263,8 +274,10 @@ class _Retold:
 
     async def _on_behalf_of(self, task: str) -> str:
         if self.on_behalf_of is None:
-            content: dict[str, Any] = cast("dict[str, Any]", decode(await self._body(task, "task")))
-            self.on_behalf_of = str(content.get("on_behalf_of", ""))
+            content = await self._content(task)
+            if not isinstance(content, dict):
+                raise _unlike(task)
+            self.on_behalf_of = str(cast("dict[str, object]", content).get("on_behalf_of", ""))
         return self.on_behalf_of
 
     async def _arguments(self, spec: ToolSpec, ref: str | None) -> BaseModel:
@@ -279,7 +292,7 @@ class _Retold:
                 raise _Changed(
                     f"its arguments are not what `{spec.name}` takes now: {_first(error)}"
                 ) from None
-            except Exception as error:  # noqa: BLE001 - a tool's own validator may raise anything
+            except Exception as error:  # noqa: BLE001 - a type's own validator may raise anything
                 raise _Changed(f"its arguments cannot be validated: {error}") from None
             self._typed[spec.name, ref] = known
         return known
@@ -297,7 +310,16 @@ class _Retold:
                 raise _Changed(
                     f"its fact `{name}` is not what `{tool}` answers now: {_first(error)}"
                 ) from None
+            except Exception as error:  # noqa: BLE001 - as above
+                raise _Changed(f"its fact `{name}` cannot be validated: {error}") from None
         return self._typed[tool, ref]
+
+
+def _unlike(ref: str) -> JournalUnreadable:
+    return JournalUnreadable(
+        f"the content `{ref[:12]}…` is not what its entry committed to",
+        hint="`answerable audit verify` names every place that was changed",
+    )
 
 
 def _total(spec: ToolSpec, name: str, event: CallDecided) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from answerable.gates import pipeline
 from answerable.gates.policy.bundle import GATE
 from answerable.gates.policy.pair import Pair
+from answerable.gates.policy.slices import remember
 from answerable.kernel.decision import Verdict
 from answerable.replay.asked import asked_of
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from answerable.gates.request import PolicyRequest
     from answerable.journal.store import JournalStore, RunRow
     from answerable.kernel.decision import Decision
+    from answerable.kernel.events import CallDecided
     from answerable.kernel.state import CallStep
     from answerable.replay.asked import Asked, RunAsked
 
@@ -221,6 +223,10 @@ class _Looking:
     report: BacktestReport
     _texts: tuple[dict[str, str], dict[str, str]] = field(init=False)
     """Id → text of the rules of each bundle."""
+    _outcomes: dict[tuple[int, str, str, tuple[str, ...]], tuple[Decision, Outcome]] = field(
+        default_factory=dict["tuple[int, str, str, tuple[str, ...]]", "tuple[Decision, Outcome]"]
+    )
+    """What a decision leads to. The pair gives the same one again and again; it is held, so that its id stays its own."""
 
     def __post_init__(self) -> None:
         ours, theirs = self.pair.current.rules, self.pair.candidate.rules
@@ -257,7 +263,7 @@ class _Looking:
             self.report.other_rules += 1
         elif not asked.is_exact:
             pass  # it is not known what it was asked with, so nothing can be held against it
-        elif is_as_recorded(asked, request, said.discharged):
+        elif self._is_as_recorded(asked.event, request, said.discharged):
             self.report.reproduced += 1
         else:
             event, now = asked.event, said.discharged
@@ -270,6 +276,20 @@ class _Looking:
                     now=f"{now.verdict.value}: {', '.join(now.rules) or now.reason or 'no rule'}",
                 )
             )
+
+    def _is_as_recorded(self, event: CallDecided, request: PolicyRequest, said: Decision) -> bool:
+        """Whether what the rules say now, with the approvals that were given, leads to what was recorded.
+
+        Where another gate said no, the rules had not; which of the two that gate answers is not a matter of rules.
+        """
+        if event.verdict == "deny" and event.gate != GATE:
+            return said.verdict is not Verdict.DENY
+        key = id(said), request.tool.name, request.autonomy, event.discharged
+        known = self._outcomes.get(key)
+        if known is None:
+            known = said, outcome_of(request, said, frozenset(event.discharged))
+            remember(self._outcomes, key, known)
+        return known[1] == (event.verdict, event.gate, event.rules)
 
     def _compare(self, told: RunAsked, asked: Asked, request: PolicyRequest, said: Twofold) -> None:
         if said.current.verdict is said.candidate.verdict is not Verdict.REQUIRE_APPROVAL:
@@ -327,14 +347,12 @@ class _Said:
         return self.decision
 
 
-def is_as_recorded(asked: Asked, request: PolicyRequest, said: Decision) -> bool:
-    """Whether what the rules say now, with the approvals that were given, leads to what was recorded.
+Outcome = tuple[str, str, tuple[str, ...]]
+"""Verdict, gate and rules, as an entry holds them."""
 
-    Where another gate said no, the rules had not; which of the two that gate answers is not a matter of rules.
-    """
-    event = asked.event
-    if event.verdict == "deny" and event.gate != GATE:
-        return said.verdict is not Verdict.DENY
+
+def outcome_of(request: PolicyRequest, said: Decision, discharged: frozenset[str]) -> Outcome:
+    """What is recorded where the rules say this, and no other gate has anything to say but for the agent's autonomy."""
     nothing_else = pipeline.Situation(
         history=(),
         args="",
@@ -345,10 +363,10 @@ def is_as_recorded(asked: Asked, request: PolicyRequest, said: Decision) -> bool
         ask={},
         wall_clock_us=None,
         active_us=0,
-        discharged=frozenset(event.discharged),
+        discharged=discharged,
     )
     found = pipeline.decide(request, nothing_else, _Said(said))
-    return (found.verdict.value, found.gate, found.rules) == (event.verdict, event.gate, event.rules)
+    return found.verdict.value, found.gate, found.rules
 
 
 def stake_of(request: PolicyRequest) -> Stake:

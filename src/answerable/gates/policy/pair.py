@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from answerable.gates.policy import cedar
-from answerable.gates.policy.context import NotExpressible
 from answerable.gates.policy.slices import make_slice, remember
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from answerable.gates.policy.bundle import Bundle
     from answerable.gates.policy.rules import Rule
@@ -73,33 +72,26 @@ class Pair:
             return None
         key = (request.tool.name, request.agent)
         if key not in self._joined:
-            remember(self._joined, key, _join(self.current, ours[0], theirs[0]))
+            remember(self._joined, key, _join(self.current, self.candidate, ours[0], theirs[0]))
         joined = self._joined[key]
-        matching = joined.matching(request, ours[1]) if joined is not None else None
-        if joined is None or matching is None:
-            return None
-        name = request.tool.name
-        permits, forbids = joined.current.of(matching)
-        current = self.current.settle(name, permits, forbids, NOBODY)
-        return Twofold(
-            discharged=self.current.settle(name, permits, forbids, discharged) if discharged else current,
-            current=current,
-            candidate=self.candidate.settle(name, *joined.candidate.of(matching), NOBODY),
-        )
+        return None if joined is None else joined.decide(request, ours[1], discharged)
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """The rules of one bundle among the joined ones: number and id, sorted by id."""
+    """One of the bundles, and its rules among the joined ones: number and id, sorted by id."""
 
+    bundle: Bundle
     permits: tuple[tuple[str, str], ...]
     forbids: tuple[tuple[str, str], ...]
 
-    def of(self, matching: frozenset[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The permits and the forbids of this bundle that are among those that match."""
-        return (
-            tuple([name for number, name in self.permits if number in matching]),
-            tuple([name for number, name in self.forbids if number in matching]),
+    def settle(self, tool: str, matching: Collection[str], discharged: frozenset[str]) -> Decision:
+        """The bundle's decision, where the rules of these numbers match."""
+        return self.bundle.settle(
+            tool,
+            [name for number, name in self.permits if number in matching],
+            [name for number, name in self.forbids if number in matching],
+            discharged,
         )
 
 
@@ -111,16 +103,37 @@ class _Joined:
     rules: cedar.PolicySet
     current: _Side
     candidate: _Side
-    known: dict[Asked, frozenset[str]] = field(default_factory=dict["Asked", frozenset[str]])
-    """What matches, by who asks, where no rule looks at the context."""
+    known: dict[Asked, tuple[str, ...]] = field(default_factory=dict["Asked", tuple[str, ...]])
+    """Which rules match, by who asks, where no rule looks at the context."""
+    settled: dict[tuple[tuple[str, ...], frozenset[str]], Twofold] = field(
+        default_factory=dict["tuple[tuple[str, ...], frozenset[str]]", "Twofold"]
+    )
+    """What both say, by which rules match and which are discharged: a call has no other part in it."""
 
-    def matching(self, request: PolicyRequest, asked: Asked) -> frozenset[str] | None:
-        """The numbers of the rules that match the call; None where that cannot be said of all at once."""
+    def decide(self, request: PolicyRequest, asked: Asked, discharged: frozenset[str]) -> Twofold | None:
+        """What both say; None where that cannot be said of both at once."""
+        matching = self._matching(request, asked)
+        if matching is None:
+            return None
+        found = self.settled.get((matching, discharged))
+        if found is None:
+            found = self._settle(matching, discharged)
+            remember(self.settled, (matching, discharged), found)
+        return found
+
+    def _settle(self, matching: tuple[str, ...], discharged: frozenset[str]) -> Twofold:
+        name = self.where.tool.spec.name
+        current = self.current.settle(name, matching, NOBODY)
+        return Twofold(
+            discharged=self.current.settle(name, matching, discharged) if discharged else current,
+            current=current,
+            candidate=self.candidate.settle(name, matching, NOBODY),
+        )
+
+    def _matching(self, request: PolicyRequest, asked: Asked) -> tuple[str, ...] | None:
+        """The numbers of the rules that match the call; None where one errs."""
         if self.where.reads_context:
-            try:
-                return self._evaluated(asked, self.where.build(request))
-            except NotExpressible:
-                return None
+            return self._evaluated(asked, self.where.build(request))
         found = self.known.get(asked)
         if found is None:
             found = self._evaluated(asked, {})
@@ -128,12 +141,12 @@ class _Joined:
                 remember(self.known, asked, found)
         return found
 
-    def _evaluated(self, asked: Asked, context: dict[str, object]) -> frozenset[str] | None:
+    def _evaluated(self, asked: Asked, context: dict[str, object]) -> tuple[str, ...] | None:
         answer = self.where.ask(self.rules, *self.where.request(asked, context))
-        return None if answer.errors else frozenset(answer.rules)
+        return None if answer.errors else answer.rules
 
 
-def _join(bundle: Bundle, ours: Slice, theirs: Slice) -> _Joined | None:
+def _join(current: Bundle, candidate: Bundle, ours: Slice, theirs: Slice) -> _Joined | None:
     """The rules of two slices as one; None where the tool does not look the same to both."""
     if ours.tool.context != theirs.tool.context:
         return None
@@ -142,16 +155,17 @@ def _join(bundle: Bundle, ours: Slice, theirs: Slice) -> _Joined | None:
         rules.setdefault(rule.source, rule)
     numbers = {source: str(number) for number, source in enumerate(rules)}
     return _Joined(
-        where=make_slice(ours.tool, tuple(rules.values()), bundle.tools),
+        where=make_slice(ours.tool, tuple(rules.values()), current.tools),
         rules=cedar.matching_set(rules),
-        current=_side(ours.rules, numbers),
-        candidate=_side(theirs.rules, numbers),
+        current=_side(current, ours.rules, numbers),
+        candidate=_side(candidate, theirs.rules, numbers),
     )
 
 
-def _side(rules: Iterable[Rule], numbers: dict[str, str]) -> _Side:
+def _side(bundle: Bundle, rules: Iterable[Rule], numbers: dict[str, str]) -> _Side:
     named = sorted((rule.id, numbers[rule.source], rule.effect) for rule in rules)
     return _Side(
+        bundle=bundle,
         permits=tuple((number, name) for name, number, effect in named if effect == "permit"),
         forbids=tuple((number, name) for name, number, effect in named if effect == "forbid"),
     )

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 SUBJECTS_MAX = 10_000
 """How many subjects' keys stay in memory; the rest are read again when somebody asks."""
+PAYLOADS_AT_ONCE = 64
+"""So many are read in one go."""
 LOOK_EVERY_S = 0.04
 """How often another process's commits are looked for."""
 _HALTS = "SELECT scope, epoch, by, reason, since, is_active FROM halt"
@@ -180,18 +182,20 @@ class SqliteJournal:
 
     async def payloads(self, refs: Iterable[str]) -> dict[str, bytes | Erased]:
         """See `JournalStore.payloads`."""
-        found: dict[str, bytes | Erased] = {}
+        found: dict[str, bytes | Erased] = {ref: Erased(ref) for ref in refs}
+        wanted = list(found)
         with translated(self.path):
-            for ref in dict.fromkeys(refs):
-                row = self._db.execute("SELECT body, erased FROM payload WHERE ref = ?", (ref,)).fetchone()
-                found[ref] = self._body(ref, row)
+            for start in range(0, len(wanted), PAYLOADS_AT_ONCE):
+                some = wanted[start : start + PAYLOADS_AT_ONCE]
+                places = ", ".join("?" * len(some))
+                rows = self._db.execute(
+                    f"SELECT ref, body FROM payload WHERE erased IS NULL AND ref IN ({places})", some
+                )
+                for ref, body in rows:
+                    found[ref] = self._large_body(ref) if body is None else body
         return found
 
-    def _body(self, ref: str, row: tuple[bytes | None, int | None] | None) -> bytes | Erased:
-        if row is None or row[1] is not None:
-            return Erased(ref)
-        if row[0] is not None:
-            return row[0]
+    def _large_body(self, ref: str) -> bytes | Erased:
         try:
             return (self._large.folder / ref).read_bytes()
         except OSError:
