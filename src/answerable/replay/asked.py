@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from answerable.gates.request import Autonomy, PolicyRequest
     from answerable.journal.store import JournalStore, RunRow
     from answerable.kernel.entry import Entry
-    from answerable.kernel.tool import ToolSpec
+    from answerable.kernel.tool import FactSpec, ToolSpec
 
 RUNS_AT_ONCE = 64
 """Of so many runs the content is read in one go."""
@@ -99,7 +99,7 @@ class _Tape:
     entries: Sequence[Entry]
     inbox: Sequence[Entry] = ()
     refs: list[str] = field(default_factory=list[str])
-    """The content that will be needed; what else is, is read when it is."""
+    """The content that will be needed."""
     mixed_up: frozenset[str] = frozenset()
     """The turns in which calls were made side by side, and some of them waited for a turn or a commit."""
 
@@ -179,7 +179,8 @@ class _Retold:
     is_known: bool = True
     """Whether all the tools that it used so far still exist."""
     on_behalf_of: str | None = None
-    _typed: dict[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any])
+    _typed: dict[tuple[str, str], object] = field(default_factory=dict[tuple[str, str], object])
+    """Facts by tool and ref: a call that was decided twice had them twice."""
 
     def __post_init__(self) -> None:
         # What is believed decides labels, and those are written down.
@@ -226,18 +227,17 @@ class _Retold:
         if spec.effect_class.value != event.cls:
             raise _Changed(f"`{event.tool}` was a {event.cls}, and is a {spec.effect_class.value} now")
         await self._learn()
-        arguments = await self._arguments(spec, event.args)
         return policy_request(
             self.state,
             self.learned,
             event.path,
             agent=created.agent,
             tenant=created.tenant,
-            on_behalf_of=await self._on_behalf_of(created.task),
+            on_behalf_of=self._on_behalf_of(created.task),
             tool=spec,
-            arguments=arguments,
+            arguments=self._arguments(spec, event.args),
             labels=_labels(event.labels),
-            facts={fact.name: await self._fact(spec, fact.name, event) for fact in spec.facts},
+            facts=self._facts(spec, event),
             totals={total.name: _total(spec, total.name, event) for total in spec.totals},
             autonomy=cast("Autonomy", event.autonomy or created.autonomy),
             budget_left=event.left or {},
@@ -258,61 +258,59 @@ class _Retold:
             raise self.lost
 
     async def _content(self, ref: str) -> Any:
-        body = await self._body(ref, "content")
+        return self._decoded(ref, "content")
+
+    def _decoded(self, ref: str, what: str) -> Any:
         try:
-            return decode(body)
+            return decode(self._body(ref, what))
         except ValueError:
             raise _unlike(ref) from None
 
-    async def _body(self, ref: str, what: str) -> bytes:
+    def _body(self, ref: str, what: str) -> bytes:
         body = self.bodies.get(ref)
-        if body is None:
-            body = self.bodies[ref] = (await self.reader.store.payloads([ref]))[ref]
-        if isinstance(body, Erased):
+        if not isinstance(body, bytes):
             raise _Gone(f"its {what} has been erased")
         return body
 
-    async def _on_behalf_of(self, task: str) -> str:
+    def _on_behalf_of(self, task: str) -> str:
         if self.on_behalf_of is None:
-            content = await self._content(task)
+            content = self._decoded(task, "task")
             if not isinstance(content, dict):
                 raise _unlike(task)
             self.on_behalf_of = str(cast("dict[str, object]", content).get("on_behalf_of", ""))
         return self.on_behalf_of
 
-    async def _arguments(self, spec: ToolSpec, ref: str | None) -> BaseModel:
+    def _arguments(self, spec: ToolSpec, ref: str | None) -> BaseModel:
         if ref is None:
             raise _Gone("its arguments were not recorded")
-        known = self._typed.get((spec.name, ref))
-        if known is None:
-            body = await self._body(ref, "arguments")
-            try:
-                known = spec.arguments.model_validate_json(body)
-            except ValidationError as error:
-                raise _Changed(
-                    f"its arguments are not what `{spec.name}` takes now: {_first(error)}"
-                ) from None
-            except Exception as error:  # noqa: BLE001 - a type's own validator may raise anything
-                raise _Changed(f"its arguments cannot be validated: {error}") from None
-            self._typed[spec.name, ref] = known
-        return known
+        body = self._body(ref, "arguments")
+        try:
+            return spec.arguments.model_validate_json(body)
+        except ValidationError as error:
+            raise _Changed(f"its arguments are not what `{spec.name}` takes now: {_first(error)}") from None
+        except Exception as error:  # noqa: BLE001 - a type's own validator may raise anything
+            raise _Changed(f"its arguments cannot be validated: {error}") from None
 
-    async def _fact(self, spec: ToolSpec, name: str, event: CallDecided) -> object:
-        ref = event.facts.get(name)
-        if ref is None:
-            raise _Changed(f"`{spec.name}` has a fact `{name}` that was not read then")
-        tool = next(fact.tool for fact in spec.facts if fact.name == name)
-        if (tool, ref) not in self._typed:
-            body = await self._body(ref, f"fact `{name}`")
-            try:
-                self._typed[tool, ref] = self.reader.specs[tool].result.validate_json(body)
-            except ValidationError as error:
-                raise _Changed(
-                    f"its fact `{name}` is not what `{tool}` answers now: {_first(error)}"
-                ) from None
-            except Exception as error:  # noqa: BLE001 - as above
-                raise _Changed(f"its fact `{name}` cannot be validated: {error}") from None
-        return self._typed[tool, ref]
+    def _facts(self, spec: ToolSpec, event: CallDecided) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for fact in spec.facts:
+            ref = event.facts.get(fact.name)
+            if ref is None:
+                raise _Changed(f"`{spec.name}` has a fact `{fact.name}` that was not read then")
+            if (fact.tool, ref) not in self._typed:
+                self._typed[fact.tool, ref] = self._fact(fact, self._body(ref, f"fact `{fact.name}`"))
+            found[fact.name] = self._typed[fact.tool, ref]
+        return found
+
+    def _fact(self, fact: FactSpec, body: bytes) -> object:
+        try:
+            return self.reader.specs[fact.tool].result.validate_json(body)
+        except ValidationError as error:
+            raise _Changed(
+                f"its fact `{fact.name}` is not what `{fact.tool}` answers now: {_first(error)}"
+            ) from None
+        except Exception as error:  # noqa: BLE001 - as above
+            raise _Changed(f"its fact `{fact.name}` cannot be validated: {error}") from None
 
 
 def _unlike(ref: str) -> JournalUnreadable:

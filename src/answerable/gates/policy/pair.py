@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from answerable.gates.policy.slices import Asked, Slice
     from answerable.gates.request import PolicyRequest
     from answerable.kernel.decision import Decision
+    from answerable.kernel.tool import ToolSpec
 
 NOBODY: frozenset[str] = frozenset()
 """The rules that are discharged where nobody was asked."""
@@ -48,6 +49,9 @@ class Pair:
     _joined: dict[tuple[str, str], _Joined | None] = field(
         default_factory=dict["tuple[str, str]", "_Joined | None"]
     )
+    _places: dict[tuple[str, str, str], tuple[ToolSpec, tuple[_Joined, Asked] | None]] = field(
+        default_factory=dict["tuple[str, str, str]", "tuple[ToolSpec, tuple[_Joined, Asked] | None]"]
+    )
 
     def decide(self, request: PolicyRequest, discharged: frozenset[str] = NOBODY) -> Twofold:
         """What each says of this call. Never raises: as `Bundle.decide`, and always with its answer."""
@@ -67,6 +71,18 @@ class Pair:
 
     def _together(self, request: PolicyRequest, discharged: frozenset[str]) -> Twofold | None:
         """Both from one evaluation; None where they have to be asked apart."""
+        key = (request.tool.name, request.agent, request.tenant)
+        place = self._places.get(key)
+        if place is None or place[0] is not request.tool:
+            place = (request.tool, self._place(request))
+            remember(self._places, key, place)
+        if place[1] is None:
+            return None
+        joined, asked = place[1]
+        return joined.decide(request, asked, discharged)
+
+    def _place(self, request: PolicyRequest) -> tuple[_Joined, Asked] | None:
+        """The rules for such a call, and who asks; None where the bundles do not see the same tool and agent."""
         ours, theirs = self.current.find(request), self.candidate.find(request)
         if isinstance(ours, str) or isinstance(theirs, str) or ours[1] != theirs[1]:
             return None
@@ -74,7 +90,7 @@ class Pair:
         if key not in self._joined:
             remember(self._joined, key, _join(self.current, self.candidate, ours[0], theirs[0]))
         joined = self._joined[key]
-        return None if joined is None else joined.decide(request, ours[1], discharged)
+        return None if joined is None else (joined, ours[1])
 
 
 @dataclass(frozen=True, slots=True)
