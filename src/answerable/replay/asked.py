@@ -268,7 +268,7 @@ class _Retold:
 
     def _body(self, ref: str, what: str) -> bytes:
         body = self.bodies.get(ref)
-        if not isinstance(body, bytes):
+        if body is None or isinstance(body, Erased):
             raise _Gone(f"its {what} has been erased")
         return body
 
