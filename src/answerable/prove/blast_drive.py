@@ -13,8 +13,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from answerable.kernel.tool import fields_of, holes, render
-from answerable.prove.blast_figures import Call, Figure, Witness
+from answerable.prove.blast_figures import CONFIRMED_FROM, Call, Figure, Witness
 from answerable.prove.blast_next import amount_of
+from answerable.prove.blast_outlook import is_label_read
 from answerable.prove.blast_values import PRESENT, Form, Path
 from answerable.prove.blast_world import Start, World
 from answerable.prove.logic import value_of
@@ -40,7 +41,8 @@ RUNS_SHOWN = 10
 """Where nothing bounds a day, so many runs show it."""
 RUNS_MAX = 2_000
 CALLS_MAX = 20_000
-VALUES_EACH = 2
+VALUES_MAX = 40
+SAID_MAX = 6_000
 USERS_MAX = 6
 """So many users that rules name are tried."""
 
@@ -80,9 +82,16 @@ class Driver:
                     best = found
                 if figure.bound is not None and best.amount >= figure.bound:
                     return best
-            if self._is_late() or replace(figure, witness=best).is_confirmed:
+            if self._is_late() or self._is_enough(figure, goal, best):
                 break
         return replace(best, is_cut_short=best.is_cut_short or self._is_late())
+
+    def _is_enough(self, figure: Figure, goal: Goal, witness: Witness) -> bool:
+        """Whether it is close to the bound; where there is none, whether its runs are as full as runs can be."""
+        if figure.bound is not None:
+            return bool(replace(figure, witness=witness).is_confirmed)
+        full = goal.largest * self.subject.limits["tool_calls"]
+        return witness.amount >= full * max(1, witness.runs) * CONFIRMED_FROM
 
     def _is_late(self) -> bool:
         return self.clock() > self._until
@@ -257,22 +266,24 @@ class Driver:
         return list(found)
 
     def _said(self, form: Form | None) -> str:
-        """What a trusted text may say: values that arguments take."""
-        words: list[str] = []
-        for outlook in self.search.outlooks.values():
-            arguments = Form.of(outlook.spec.arguments)
-            for name in outlook.spec.arguments.model_fields:
-                inner = arguments.at((name,))
-                if inner is not None and inner.is_text and "enum" not in inner.schema:
-                    found = [self.search.maker.text(inner, name) for _ in range(VALUES_EACH)]
-                    words += [each for each in found if each is not None and " " not in each]
-        limit = 4_000 if form is None else form.schema.get("maxLength", 4_000)
-        text = ""
-        for word in words:
-            if len(text) + len(word) + 1 > limit:
-                break
-            text = f"{text} {word}".strip()
-        return text or "text"
+        """What a trusted text may say: values that arguments take whose origin rules ask for, as many as a run can use."""
+        asked = [
+            (name, inner.at(("[]",)) if inner.is_list else inner)
+            for outlook in self.search.outlooks.values()
+            for name in outlook.spec.arguments.model_fields
+            if is_label_read(outlook.reads, name)
+            and (inner := Form.of(outlook.spec.arguments).at((name,))) is not None
+        ]
+        forms = dict.fromkeys((name, str(each.schema)) for name, each in asked if each is not None)
+        makes = {(name, str(each.schema)): each for name, each in asked if each is not None}
+        limit = SAID_MAX if form is None else form.schema.get("maxLength", SAID_MAX)
+        text = "text"
+        for _ in range(min(self.subject.limits["tool_calls"], VALUES_MAX)):
+            for name, schema in forms:
+                word = self.search.maker.text(makes[name, schema], name)
+                if word is not None and " " not in word and len(text) + len(word) < limit:
+                    text = f"{text} {word}"
+        return text[:limit]
 
     def _witness(self, calls: list[_Done], starts: list[Start]) -> Witness:
         return Witness(

@@ -59,6 +59,8 @@ def notes(subject: Subject, figures: Sequence[Figure]) -> tuple[str, ...]:
         found.append(
             f"not offered to the model, and so not counted: {listed} (used by facts, undos and the done check)"
         )
+    if any(node.is_hidden for tool in subject.tools for node in tool.gives.nodes()):
+        found.append("values that only a handle can pass on count in the bounds; no witness passes one on")
     if any(figure.witness is not None and figure.witness.is_cut_short for figure in figures):
         found.append(
             "a search for a witness was stopped for time or length: its figure may be higher than what is shown"

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 FRESH = 2
 """So many new texts are offered at each place: two of them may have to differ."""
-KNOWN_MAX = 60
+TRUSTED_MAX = 4
+"""So many trusted values that were used, and that were not, are offered at each place."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +46,11 @@ class Leaf:
     value: Value
     form: Form | None
     is_optional: bool
+
+    @property
+    def items(self) -> Form | None:
+        """The form of what is chosen there: of an item, where it is a list."""
+        return self.form.at(("[]",)) if self.form is not None and self.form.is_list else self.form
 
 
 @dataclass(slots=True, eq=False)
@@ -80,9 +86,14 @@ class Outlook:
         return self.question.symbolic
 
     @property
+    def reads(self) -> Reads:
+        """What the rules here look at."""
+        return self.symbolic.place.slice("any")[0].reads
+
+    @property
     def reads_time(self) -> bool:
         """Whether a rule asks what time it is."""
-        return is_read(self.symbolic.place.slice("any")[0].reads, "now")
+        return is_read(self.reads, "now")
 
     @property
     def spec(self) -> ToolSpec:
@@ -101,22 +112,29 @@ class Outlook:
         found = dict.fromkeys(self.symbolic.vocabulary.strings)
         found.update(dict.fromkeys(_known(run)))
         for step in run.steps[-1:]:
-            found.update(
-                dict.fromkeys(each for each in plain_texts(step.arguments) if each in self.maker.made)
-            )
+            found.update(dict.fromkeys(self._made(step.arguments)))
+        trusted = list(_trusted(run))
         for leaf in self.leaves:
-            form = leaf.form.at(("[]",)) if leaf.form is not None and leaf.form.is_list else leaf.form
+            form = leaf.items
             if form is not None and form.is_text:
                 found.update(dict.fromkeys(form.closed or self._new(world, leaf.path, form)))
+                if leaf.path[0] == "args":
+                    fit = [text for text in trusted if form.takes(text)]
+                    found.update(
+                        dict.fromkeys([text for text in fit if text not in world.seen][:TRUSTED_MAX])
+                    )
+                    found.update(dict.fromkeys([text for text in fit if text in world.seen][-TRUSTED_MAX:]))
         for pattern in self.patterns:
             for _ in range(FRESH):
                 found.setdefault(self.maker.like(pattern))
         for answer in world.answers.values():
             if {fact.tool for fact in self.spec.facts} & {answer.tool} and is_known(answer.given, found):
-                found.update(
-                    dict.fromkeys(each for each in plain_texts(answer.value) if each in self.maker.made)
-                )
+                found.update(dict.fromkeys(self._made(answer.value)))
         return list(found)
+
+    def _made(self, value: object) -> list[str]:
+        """The texts in a value that were made up, and so can stand for something."""
+        return [text for text in plain_texts(value) if text in self.maker.made]
 
 
 def is_read(reads: Reads, *path: str) -> bool:
@@ -172,15 +190,17 @@ def is_label_read(reads: Reads, name: str) -> bool:
 
 
 def _known(run: Underway) -> Iterator[str]:
-    """Texts that the run has: of its user, its session, and what can be trusted."""
+    """Texts that the run has: of its user, and of its session."""
     yield run.start.on_behalf_of
     for established in run.session.values():
         yield from plain_texts(canonical(established.value))
+
+
+def _trusted(run: Underway) -> Iterator[str]:
+    """Values in what the run has read that can be trusted; in a text, its words."""
     for source in run.origins.sources:
-        if source.name == "prompt":
-            continue
-        for kind, text in source.values[:KNOWN_MAX]:
-            yield from (text,) if kind else text.split()[:KNOWN_MAX]
+        for kind, text in source.values if source.name != "prompt" else ():
+            yield from (text,) if kind else text.split()
 
 
 def is_known(given: Mapping[str, Any], texts: Collection[str]) -> bool:

@@ -118,8 +118,7 @@ def _chosen_from(outlook: Outlook, texts: list[str]) -> Iterator[Bool]:
                     fit = [text for text in fit if text not in mentioned or not text] or fit
                 yield implies(leaf.present, same_text.is_one_of(term, fit))
             case Many(items, is_opaque):
-                inner = leaf.form.at(("[]",)) if leaf.form is not None else None
-                fit = [text for text in texts if inner is None or inner.takes(text)][-ITEMS_MAX:]
+                fit = [text for text in texts if leaf.items is None or leaf.items.takes(text)][-ITEMS_MAX:]
                 for item in items:
                     if (
                         not is_opaque
@@ -195,9 +194,34 @@ def _labels(outlook: Outlook, run: Underway, texts: list[str]) -> Iterator[Bool]
             for label, members in groups.items():
                 chosen = both(there, symbolic.vocabulary.texts.is_one_of(value.term, members))
                 yield implies(chosen, _is_label(symbolic, name, label))
+        elif isinstance(value, Many) and not value.is_opaque and inner is not None and inner.is_list:
+            yield from _labels_of_list(outlook, run, texts, name, value)
         else:
             label = provenance.label_all(takes, {name: "?"}, run.origins, {})[name]
             yield implies(there, _is_label(symbolic, name, label))
+
+
+def _labels_of_list(
+    outlook: Outlook, run: Underway, texts: list[str], name: str, value: Many
+) -> Iterator[Bool]:
+    """A list is worth what its weakest item is worth: trusted where each is, and absent where there is none."""
+    symbolic, takes, known = outlook.symbolic, outlook.spec.takes, outlook.symbolic.vocabulary.texts
+    labels = {text: provenance.label_all(takes, {name: [text]}, run.origins, {})[name] for text in texts}
+    trusted = [text for text, label in labels.items() if label.is_trusted]
+    others = provenance.label_all(takes, {name: ["?"]}, run.origins, {})[name]
+    there = symbolic.present("args", name)
+    filled = either(*(item.guard for item in value.items))
+    believed = both(
+        *(
+            implies(item.guard, known.is_one_of(item.value.term, trusted))
+            for item in value.items
+            if isinstance(item.value, Words)
+        )
+    )
+    yield implies(both(there, negate(filled)), _is_label(symbolic, name, Label(origin="absent")))
+    yield implies(both(there, filled, negate(believed)), _is_label(symbolic, name, others))
+    if trusted:
+        yield implies(both(there, filled, believed), _is_label(symbolic, name, labels[trusted[0]]))
 
 
 def _is_label(symbolic: Symbolic, name: str, label: Label) -> Bool:
