@@ -303,8 +303,12 @@ def _check_text(text: str, place: str) -> None:
         return
     if unicodedata.normalize("NFKC", text) != text:
         raise Refused(f"`{place}`: is not in its normal spelling (look-alike digits, letters or accents)")
+    before = ""
     for character in text:
         category = unicodedata.category(character)
+        if category[0] == "M" and (not before or before[0] not in "LM"):
+            raise Refused(f"`{place}`: holds an accent or mark with no letter to carry it")
+        before = category
         if (category in _UNSEEN and character not in "\n\t") or _BLANK.match(character):
             raise Refused(f"`{place}`: holds an invisible character")
         if category == "Nd" and not character.isascii():

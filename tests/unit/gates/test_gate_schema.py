@@ -176,7 +176,7 @@ def test_values_from_code_are_held_to_the_same(raw: Any) -> None:
     "text",
     [
         "A\u200b-1", "A\u200d1", "\u202eA-1", "A\u2066-1", "\ufeffA-1", "A-1\u00ad", "A\u0000", "A\x1b[2J", "A\x7f", "A\u2028B", "A\u115fB", "A\u1160B",
-        "A\u3164B", "A\u034fB", "A\ufe0f", "A\u2800B", "A\U000e0041", "A\U000e0100", "A\ue000", "A\uffff", "A\u180eB", "A\u061c",
+        "\u0301", "A-\u0301", "\u0301A", "A \u0301b", "7\u0301", "A\u3164B", "A\u034fB", "A\ufe0f", "A\u2800B", "A\U000e0041", "A\U000e0100", "A\ue000", "A\uffff", "A\u180eB", "A\u061c",
         "Ａ-1", "A-１", "A-\u0661", "A-\u06f1", "A-\u09e7", "①", "ﬁ", "²", "\u212b", "cafe\u0301", "pаypal", "раypal@example.com", "αbc", "Аndy",
         "ʟΑtin", "Ꭺnn", " A-1", "A-1 ", "A-1\n", "\tA-1", "A\u00a01", "A\u3000", "\u2003A",
     ],
