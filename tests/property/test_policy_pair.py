@@ -133,3 +133,20 @@ def test_what_cannot_be_asked_is_denied_by_both_in_their_own_words(changes: dict
 
     assert (said.current, said.candidate) == (current.decide(request), candidate.decide(request))
     assert said.current.verdict is Verdict.DENY
+
+
+def test_it_is_known_whether_any_rule_looks_at_a_call() -> None:
+    """Of either bundle, for this tool; of what no rules were loaded for, nothing is looked at."""
+    reads = (
+        "forbid",
+        "",
+        "principal",
+        'action == Action::"look"',
+        "resource",
+        'when { context.args.order_id == "B" }',
+    )
+    pair = Pair(assemble([OPEN]), assemble([OPEN, reads]))
+
+    assert pair.is_read(LOOK, "desk")
+    assert not pair.is_read(PAY, "desk")
+    assert not pair.is_read(LOOK, "nobody")

@@ -1,159 +1,36 @@
-"""Calls that are hard to decide again: other gates, what a run learned, crashes, lost content, other tools, old journals."""
+"""Calls that are hard to decide again: other gates, what a run learned, crashes, batches, and an old journal."""
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field
 from tests.compat.desk import POLICY as OLD_POLICY
 from tests.compat.desk import desk as old_desk
 from tests.compat.test_released_journals import made as old_runs
 from tests.compat.test_released_journals import rebuilt
-from tests.engine.workshop import PERMIT, Task, Vendor, asks, make_agent, runtime_of
+from tests.engine.workshop import PERMIT, Task, asks, runtime_of
 from tests.replay_backtest.mornings import Listening
-
-from answerable import (
-    Budget,
-    EffectKey,
-    Impact,
-    Run,
-    ToolFailed,
-    Total,
-    Trusted,
-    fact,
-    session,
-    tool,
+from tests.replay_backtest.payments import (
+    CAPPED,
+    CURIOUS,
+    agent_of,
+    asked_in,
+    attempt,
+    driven,
+    kinds,
+    look_up,
+    read_mail,
+    tried,
+    trouble,
 )
-from answerable.errors import AnswerableError, JournalUnreadable
-from answerable.kernel import events
+
+from answerable import Budget, Run, ToolFailed, session, tool
 from answerable.project import bundle_of, load_rules, open_store
 from answerable.replay.asked import asked_of
 from answerable.replay.backtest import backtest
-
-if TYPE_CHECKING:
-    from answerable import Agent
-    from answerable.replay.asked import Asked
-    from answerable.replay.backtest import BacktestReport
-
-Amount = Annotated[Decimal, Field(gt=0, le=20_000, decimal_places=2)]
-
-
-class Account(BaseModel):
-    """What the company keeps of somebody."""
-
-    owner: Annotated[str, Trusted()]
-    limit: Decimal
-
-
-trouble: list[Exception] = []
-
-
-@tool(effect="read", data_class="accounts")
-async def look_up(name: str) -> Account:
-    """Look an account up."""
-    if trouble:
-        raise trouble.pop()
-    return Account(owner=f"owner of {name}", limit=Decimal(500))
-
-
-@tool(effect="read", data_class="mail")
-async def read_mail(number: int) -> str:
-    """Read a letter."""
-    return f"letter {number}"
-
-
-@tool(
-    mode="native_key",
-    impact=Impact(money="amount", currency="EUR"),
-    facts={"account": fact(look_up, name="{name}")},
-    totals=(Total(name="paid", of="amount", by="{name}"),),
-)
-async def pay(name: str, amount: Amount, *, key: EffectKey, vendor: Vendor) -> str:
-    """Pay somebody."""
-    return vendor.do(key)
-
-
-@tool(mode="upsert")
-async def note(text: str, *, key: EffectKey, vendor: Vendor) -> str:
-    """Write a note; it does not say what that changes."""
-    return vendor.do(key)
-
-
-TOOLS = (look_up, read_mail, pay, note)
-CAPPED = asks("pay", when='context.args.amount.greaterThan(decimal("100.00"))')
-CURIOUS = (
-    PERMIT
-    + """
-@id("not-after-mail") @text("Nothing is noted once letters were read.")
-forbid (principal, action == Action::"note", resource)
-when { context.run.classes_read.contains("mail") && context.history.pay.done > 0 };
-@id("one-owner") @text("One owner's account is looked at.")
-forbid (principal, action == Action::"look_up", resource)
-when { context.session has owner && context.session.owner.value == "owner of eve" && context.args.name == "adam" };
-@id("not-at-the-end") @text("The last calls are kept for reading.")
-forbid (principal, action in Action::"write", resource)
-when { context.budget has tool_calls && context.budget.tool_calls < 2 };
-"""
-)
-
-
-def agent_of(program: Any, policy: str = CAPPED, **more: Any) -> Agent:
-    """An agent with all of the tools, driven by a program."""
-    return make_agent(more.pop("tools", TOOLS), program, policy=policy, **more)
-
-
-async def attempt(run: Run, name: str, /, **arguments: Any) -> object:
-    """A call, whatever comes of it."""
-    try:
-        return await run.call(name, **arguments)
-    except AnswerableError as error:
-        return error
-
-
-async def driven(folder: Path, agent: Agent, *, vendor: Vendor | None = None, **more: Any) -> Listening:
-    """One run, driven as far as it goes, and what its rules were asked."""
-    listening = Listening(bundle_of(agent))
-    async with runtime_of(folder, agent, vendor=vendor, bundles={agent.name: listening}, **more) as runtime:
-        await runtime.run(agent, Task())
-    return listening
-
-
-async def asked_in(folder: Path, agent: Agent) -> list[Asked]:
-    """The decisions of a folder's journal, in order."""
-    store = await open_store(f"sqlite:///{folder / 'journal.db'}", must_exist=True)
-    try:
-        return [asked async for told in asked_of(store, agent, await store.runs()) for asked in told.asked]
-    finally:
-        await store.close()
-
-
-async def tried(folder: Path, agent: Agent, candidate: str | None = None) -> BacktestReport:
-    """A folder's journal decided again, by the agent's rules and by others."""
-    current = bundle_of(agent)
-    other = current if candidate is None else load_rules(agent, {"rules.cedar": candidate})
-    store = await open_store(f"sqlite:///{folder / 'journal.db'}", must_exist=True)
-    try:
-        return await backtest(store, agent, current, other)
-    finally:
-        await store.close()
-
-
-def kinds(report: BacktestReport) -> list[tuple[str, ...]]:
-    """What flipped: the tool, from, to, what became of it, and the gate that stopped it."""
-    return [(flip.tool, *flip.kind, flip.became, flip.stopped_by) for flip in report.flips]
-
-
-async def pays(run: Run, task: Task) -> None:
-    """A small payment, a large one, and a note."""
-    await attempt(run, "pay", name="eve", amount="50")
-    await attempt(run, "note", text="paid")
-    await attempt(run, "pay", name="eve", amount="150")
 
 
 async def test_what_a_run_learned_is_learned_again(tmp_path: Path) -> None:
@@ -351,230 +228,6 @@ async def test_a_call_that_was_not_valid_is_no_call(tmp_path: Path) -> None:
     report = await tried(tmp_path, agent, asks("pay"))
 
     assert (report.runs, report.decisions, report.unasked) == (0, 0, 0)
-
-
-def part_of(decided: events.CallDecided, state: Any, what: str) -> str:
-    """The ref of a part of what a call was decided on."""
-    match what:
-        case "arguments":
-            assert decided.args is not None
-            return decided.args
-        case "fact":
-            return decided.facts["account"]
-        case _:
-            return state.created.task
-
-
-@pytest.mark.parametrize(("what", "erased"), [("arguments", 1), ("fact", 2), ("task", 3)])
-async def test_what_has_been_erased_is_counted_and_never_guessed(
-    tmp_path: Path, what: str, erased: int
-) -> None:
-    """The other calls of the run are decided again; both payments had the one fact, and without the task none knows for whom."""
-    agent = agent_of(pays)
-    await driven(tmp_path, agent)
-    store = await open_store(f"sqlite:///{tmp_path / 'journal.db'}", must_exist=True)
-    (told,) = [told async for told in asked_of(store, agent, await store.runs())]
-    large = next(each.event for each in told.asked if each.event.verdict != "allow")
-    await store.destroy([part_of(large, told.state, what)], now=1)
-    await store.close()
-
-    report = await tried(tmp_path, agent, PERMIT)
-
-    assert (report.erased, report.decisions, report.undecided) == (erased, 3 - erased, erased)
-    assert report.is_baseline_sound
-    assert report.flips == []
-
-
-async def test_what_a_run_had_learned_from_erased_content_is_not_guessed(tmp_path: Path) -> None:
-    """From there on its session is not known, so nothing of it is decided again."""
-
-    async def program(run: Run, task: Task) -> None:
-        await attempt(run, "read_mail", number=1)
-        await attempt(run, "look_up", name="eve")
-        await attempt(run, "read_mail", number=2)
-        await attempt(run, "note", text="seen")
-
-    agent = agent_of(program, CURIOUS, session={"owner": session(look_up, value="owner")})
-    await driven(tmp_path, agent)
-    store = await open_store(f"sqlite:///{tmp_path / 'journal.db'}", must_exist=True)
-    (told,) = [told async for told in asked_of(store, agent, await store.runs())]
-    found = next(step for step in told.state.calls.values() if step.decided.tool == "look_up")
-    assert found.ended is not None
-    assert found.ended.result is not None
-    await store.destroy([found.ended.result], now=1)
-    await store.close()
-
-    report = await tried(tmp_path, agent)
-
-    assert (report.decisions, report.erased, report.is_baseline_sound) == (2, 2, True)
-
-
-async def looks(run: Run, task: Task) -> None:
-    """A letter, an account, and a note."""
-    await attempt(run, "read_mail", number=1)
-    await attempt(run, "look_up", name="eve")
-    await attempt(run, "note", text="seen")
-
-
-async def test_what_a_tool_that_is_gone_told_the_run_is_not_known(tmp_path: Path) -> None:
-    """What came after it is decided again, and said to be approximate."""
-    await driven(tmp_path, agent_of(looks, PERMIT))
-
-    report = await tried(tmp_path, agent_of(looks, PERMIT, tools=(look_up, note)))
-
-    assert report.changed == {"read_mail": (1, "there is no tool `read_mail` any more")}
-    assert (report.decisions, report.approximate) == (2, 2)
-
-
-async def test_what_was_established_in_another_form_is_not_guessed(tmp_path: Path) -> None:
-    """The tool that established it answers with a number now; from there on nothing is decided again."""
-    await driven(tmp_path, agent_of(looks, PERMIT, session={"owner": session(look_up, value="owner")}))
-    other = renamed(look_closer, "look_up")
-    agent = agent_of(looks, PERMIT, tools=(read_mail, other, note), session={"owner": session(other)})
-
-    report = await tried(tmp_path, agent)
-
-    ((name, (count, why)),) = report.changed.items()
-    assert (name, count) == ("note", 1)
-    assert why.startswith("what the run had established is of another form now: ")
-    assert report.decisions == 2
-
-
-async def test_content_that_is_no_content_is_refused(tmp_path: Path) -> None:
-    """A task that somebody overwrote names nobody."""
-    agent = agent_of(looks, PERMIT)
-    await driven(tmp_path, agent)
-    for body in (b"{", b"[]"):
-        with closing(sqlite3.connect(tmp_path / "journal.db")) as db, db:
-            assert db.execute("UPDATE payload SET body = ? WHERE retention = 'task'", (body,)).rowcount == 1
-        with pytest.raises(JournalUnreadable, match="not what its entry committed to"):
-            await tried(tmp_path, agent)
-
-
-@tool(
-    mode="native_key",
-    facts={"account": fact(look_up, name="{name}")},
-    totals=(Total(name="paid", of="amount"),),
-)
-async def pay_by_purpose(name: str, amount: Amount, purpose: str, *, key: EffectKey, vendor: Vendor) -> str:
-    """The payment with another argument."""
-    return vendor.do(key)
-
-
-@tool(
-    mode="native_key",
-    facts={"owner": fact(look_up, name="{name}")},
-    totals=(Total(name="paid", of="amount"),),
-)
-async def pay_by_owner(name: str, amount: Amount, *, key: EffectKey, vendor: Vendor) -> str:
-    """The payment with a fact of another name."""
-    return vendor.do(key)
-
-
-@tool(
-    mode="native_key",
-    facts={"account": fact(look_up, name="{name}")},
-    totals=(Total(name="sum", of="amount"),),
-)
-async def pay_by_sum(name: str, amount: Amount, *, key: EffectKey, vendor: Vendor) -> str:
-    """The payment with a total of another name."""
-    return vendor.do(key)
-
-
-@tool(effect="irreversible", mode="at_most_once")
-async def pay_for_ever(name: str, amount: Amount, *, key: EffectKey, vendor: Vendor) -> str:
-    """The payment that cannot be taken back."""
-    return vendor.do(key)
-
-
-@tool(effect="read")
-async def look_closer(name: str) -> Decimal:
-    """The account as a number."""
-    return Decimal(1)
-
-
-@tool(
-    mode="native_key",
-    facts={"account": fact(look_closer, name="{name}")},
-    totals=(Total(name="paid", of="amount"),),
-)
-async def pay_by_number(name: str, amount: Amount, *, key: EffectKey, vendor: Vendor) -> str:
-    """The payment with a fact of another form."""
-    return vendor.do(key)
-
-
-def renamed(changed: Any, name: str = "pay") -> Any:
-    """A tool under the name of another."""
-    return replace(changed, spec=replace(changed.spec, name=name))
-
-
-@pytest.mark.parametrize(
-    ("changed", "why"),
-    [
-        (pay_by_purpose, "its arguments are not what `pay` takes now: `purpose`: Field required"),
-        (pay_by_owner, "`pay` has a fact `owner` that was not read then"),
-        (pay_by_sum, "`pay` has a total `sum` that was not kept then"),
-        (pay_for_ever, "`pay` was a write, and is a irreversible now"),
-        (pay_by_number, "its fact `account` is not what `look_closer` answers now"),
-        (None, "there is no tool `pay` any more"),
-    ],
-)
-async def test_a_tool_that_is_another_one_now_is_counted_apart(
-    tmp_path: Path, changed: Any, why: str
-) -> None:
-    """With the reason; the calls of the other tools are decided again, but under rules that are others now."""
-    await driven(tmp_path, agent_of(pays))
-    tools = (look_up, read_mail, note) if changed is None else (look_up, read_mail, note, renamed(changed))
-    agent = agent_of(pays, PERMIT, tools=tools)
-
-    report = await tried(tmp_path, agent, PERMIT)
-
-    ((name, (count, said)),) = report.changed.items()
-    assert (name, count, said.startswith(why)) == ("pay", 2, True), said
-    assert (report.decisions, report.other_rules, report.undecided, report.flips) == (1, 1, 2, [])
-
-
-async def test_a_decision_under_other_rules_is_compared_with_what_the_present_ones_say(
-    tmp_path: Path,
-) -> None:
-    """A candidate that equals the rules in force changes nothing, whatever was recorded before."""
-    await driven(tmp_path, agent_of(pays, PERMIT))
-    now = agent_of(pays, CAPPED)
-
-    same, freer = await tried(tmp_path, now), await tried(tmp_path, now, PERMIT)
-
-    assert (same.other_rules, same.reproduced, same.flips) == (3, 0, [])
-    assert kinds(freer) == [("pay", "ask", "allow", "done", "")]
-
-
-async def test_nothing_is_compared_over_a_baseline_that_does_not_hold(tmp_path: Path) -> None:
-    """Somebody changed what was asked for: the recorded answer does not follow from it."""
-    agent = agent_of(pays)
-    await driven(tmp_path, agent)
-    (large,) = [each.event.args for each in await asked_in(tmp_path, agent) if each.event.verdict != "allow"]
-    with closing(sqlite3.connect(tmp_path / "journal.db")) as db, db:
-        db.execute("UPDATE payload SET body = ? WHERE ref = ?", (b'{"amount":"15","name":"eve"}', large))
-
-    report = await tried(tmp_path, agent, asks("note"))
-
-    assert not report.is_baseline_sound
-    assert report.flips == []
-    ((unlike,),) = [report.unlike]
-    assert (unlike.tool, unlike.recorded) == ("pay", "require_approval by policy: needs-a-person")
-    assert unlike.now == "allow: may-do-everything"
-
-
-async def test_a_run_that_cannot_be_folded_is_refused(tmp_path: Path) -> None:
-    """A journal that lacks an entry is not decided again."""
-    agent = agent_of(pays)
-    await driven(tmp_path, agent)
-    with closing(sqlite3.connect(tmp_path / "journal.db")) as db, db:
-        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            db.execute(f"DROP TRIGGER {name}")
-        db.execute("DELETE FROM entry WHERE stream LIKE 'run/%' AND seq = 1")
-
-    with pytest.raises(JournalUnreadable, match="cannot be read"):
-        await tried(tmp_path, agent)
 
 
 async def test_a_journal_of_an_older_version_is_decided_again_approximately(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from answerable.engine.deciding import policy_request
 from answerable.engine.learning import Learned, learn
 from answerable.errors import JournalUnreadable
-from answerable.gates.request import Label
+from answerable.gates.request import Label, PolicyRequest
 from answerable.journal.store import Erased
 from answerable.kernel.encoding import decode
 from answerable.kernel.events import (
@@ -32,12 +32,12 @@ from answerable.kernel.ids import RunId, inbox_stream, run_stream
 from answerable.kernel.state import IllegalEvent, RunState, apply_event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
     from pydantic import BaseModel
 
     from answerable.engine.agent import Agent
-    from answerable.gates.request import Autonomy, PolicyRequest
+    from answerable.gates.request import Autonomy
     from answerable.journal.store import JournalStore, RunRow
     from answerable.kernel.entry import Entry
     from answerable.kernel.tool import FactSpec, ToolSpec
@@ -75,14 +75,20 @@ class RunAsked:
 
 
 async def asked_of(
-    store: JournalStore, agent: Agent, rows: Iterable[RunRow], *, since: int = 0
+    store: JournalStore,
+    agent: Agent,
+    rows: Iterable[RunRow],
+    *,
+    since: int = 0,
+    is_read: Callable[[ToolSpec], bool] = lambda _: True,
 ) -> AsyncGenerator[RunAsked]:
     """What the rules were asked in these runs of `agent`, by decisions made from `since` on (microseconds of UTC).
 
-    The runs may be under way: each is read as it stands when its turn comes. Raises `JournalUnreadable` where entries
-    cannot be folded.
+    Where `is_read` says that rules look at nothing but who calls which tool, no more than that is put together, and the
+    arguments; what else there was need not be there any more. The runs may be under way: each is read as it stands when
+    its turn comes. Raises `JournalUnreadable` where entries cannot be folded.
     """
-    reader = _Reader(store, agent)
+    reader = _Reader(store, agent, is_read)
     waiting = iter(rows)
     while some := list(islice(waiting, RUNS_AT_ONCE)):
         tapes = [await reader.tape(RunId(row.run)) for row in some]
@@ -107,10 +113,11 @@ class _Tape:
 class _Reader:
     """What is the same for all runs of an agent."""
 
-    def __init__(self, store: JournalStore, agent: Agent) -> None:
+    def __init__(self, store: JournalStore, agent: Agent, is_read: Callable[[ToolSpec], bool]) -> None:
         self.store = store
         self.agent = replace(agent, prompt="")  # it speaks for labels, and those are written down
         self.specs: dict[str, ToolSpec] = {name: tool.spec for name, tool in agent.all_tools().items()}
+        self.read = {name for name, spec in self.specs.items() if is_read(spec)}
         self._slow = {name for name, spec in self.specs.items() if spec.is_limited or spec.price_usd}
         self._teaching = {name for session in agent.sessions() for name in session.tools}
 
@@ -192,10 +199,10 @@ class _Retold:
         try:
             for entry in self.tape.entries:
                 for event in entry.events:
-                    if isinstance(event, CallDecided) and event.cls != "invalid" and entry.time >= self.since:
-                        asked.append(await self._asked(event, entry.time))
-                    elif isinstance(event, CallEnded) and event.tool not in self.reader.specs:
-                        self.is_known = False
+                    if isinstance(event, CallDecided) and event.cls != "invalid":
+                        if entry.time >= self.since:
+                            asked.append(await self._asked(event, entry.time))
+                        self.is_known = self.is_known and event.tool in self.reader.specs
                     apply_event(self.state, event, entry.time, self.tape.inbox)
         except IllegalEvent as error:
             raise JournalUnreadable(
@@ -226,8 +233,19 @@ class _Retold:
             raise _Changed(f"there is no tool `{event.tool}` any more")
         if spec.effect_class.value != event.cls:
             raise _Changed(f"`{event.tool}` was a {event.cls}, and is a {spec.effect_class.value} now")
+        arguments = self._arguments(spec, event.args)
+        autonomy = cast("Autonomy", event.autonomy or created.autonomy)
+        if spec.name not in self.reader.read:
+            return PolicyRequest(
+                agent=created.agent,
+                tenant=created.tenant,
+                on_behalf_of="",
+                tool=spec,
+                arguments=arguments,
+                autonomy=autonomy,
+            )
         await self._learn()
-        return policy_request(
+        request = policy_request(
             self.state,
             self.learned,
             event.path,
@@ -235,14 +253,18 @@ class _Retold:
             tenant=created.tenant,
             on_behalf_of=self._on_behalf_of(created.task),
             tool=spec,
-            arguments=self._arguments(spec, event.args),
+            arguments=arguments,
             labels=_labels(event.labels),
             facts=self._facts(spec, event),
             totals={total.name: _total(spec, total.name, event) for total in spec.totals},
-            autonomy=cast("Autonomy", event.autonomy or created.autonomy),
+            autonomy=autonomy,
             budget_left=event.left or {},
             now_us=at if event.now is None else event.now,
         )
+        if self.is_known:
+            return request
+        known = {name: tally for name, tally in request.history.items() if name in self.reader.specs}
+        return replace(request, history=known)  # of a tool that is gone no rule can speak
 
     async def _learn(self) -> None:
         """Take in what the run had read by now."""

@@ -200,9 +200,11 @@ async def backtest(
     """
     chosen = [row for row in (await store.runs() if rows is None else rows) if row.agent == agent.name]
     report = BacktestReport(agent=agent.name, current=current.digest, candidate=candidate.digest)
-    looking = _Looking(Pair(current, candidate), report)
+    pair = Pair(current, candidate)
+    looking = _Looking(pair, report)
     recent = (row for row in chosen if row.ended is None or row.ended >= since)
-    async for told in asked_of(store, agent, recent, since=since):
+    reading = asked_of(store, agent, recent, since=since, is_read=lambda tool: pair.is_read(tool, agent.name))
+    async for told in reading:
         looking.take(told)
     if report.unlike:
         report.flips.clear()

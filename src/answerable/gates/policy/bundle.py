@@ -59,19 +59,19 @@ class Bundle:
         except Exception as error:  # noqa: BLE001 - anything unforeseen has to be a deny
             return self._deny(f"the rules could not be asked: {type(error).__name__}")
 
-    def find(self, request: PolicyRequest) -> tuple[Slice, Asked] | str:
+    def find(self, tool: ToolSpec, agent: str, tenant: str) -> tuple[Slice, Asked] | str:
         """The rules that can matter to a call, and who asks; or, in words, why it can be asked of none."""
-        tool = self._places.tools.get(request.tool.name)
-        if tool is None:
-            return f"no rules were loaded for a tool `{request.tool.name}`"
-        if not _is_same_tool(request.tool, tool.spec):
-            return f"tool `{request.tool.name}` is not the one that the rules were checked against"
-        if request.agent not in self._places.agents:
-            return f"no rules were loaded for an agent `{request.agent}`"
-        return self._places.find(tool, request.agent, request.tenant)
+        shape = self._places.tools.get(tool.name)
+        if shape is None:
+            return f"no rules were loaded for a tool `{tool.name}`"
+        if not _is_same_tool(tool, shape.spec):
+            return f"tool `{tool.name}` is not the one that the rules were checked against"
+        if agent not in self._places.agents:
+            return f"no rules were loaded for an agent `{agent}`"
+        return self._places.find(shape, agent, tenant)
 
     def _decide(self, request: PolicyRequest, discharged: frozenset[str]) -> Decision:
-        found = self.find(request)
+        found = self.find(request.tool, request.agent, request.tenant)
         if isinstance(found, str):
             return self._deny(found)
         where, asked = found

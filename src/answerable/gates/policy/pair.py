@@ -61,6 +61,11 @@ class Pair:
             found = None
         return found or self._apart(request, discharged)
 
+    def is_read(self, tool: ToolSpec, agent: str) -> bool:
+        """Whether any rule of either looks at anything else of such a call than who makes it, with which tool."""
+        found = [bundle.find(tool, agent, "") for bundle in (self.current, self.candidate)]
+        return any(not isinstance(each, str) and each[0].reads_context for each in found)
+
     def _apart(self, request: PolicyRequest, discharged: frozenset[str]) -> Twofold:
         current = self.current.decide(request)
         return Twofold(
@@ -83,7 +88,8 @@ class Pair:
 
     def _place(self, request: PolicyRequest) -> tuple[_Joined, Asked] | None:
         """The rules for such a call, and who asks; None where the bundles do not see the same tool and agent."""
-        ours, theirs = self.current.find(request), self.candidate.find(request)
+        who = request.tool, request.agent, request.tenant
+        ours, theirs = self.current.find(*who), self.candidate.find(*who)
         if isinstance(ours, str) or isinstance(theirs, str) or ours[1] != theirs[1]:
             return None
         key = (request.tool.name, request.agent)
