@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, cast
 
-from answerable.kernel.marks import leaves
+from answerable.kernel.marks import join_path, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,14 +26,14 @@ def hide(gives: Marks, value: Any, step: str, path: str = "") -> Any:
         return value
     if isinstance(value, dict):
         return {
-            name: hide(inner, item, step, _join(path, name)) if inner is not None else item
+            name: hide(inner, item, step, join_path(path, name)) if inner is not None else item
             for name, item in cast("dict[str, Any]", value).items()
             for inner in (gives.inside.get(name) or gives.items,)
         }
     if isinstance(value, list):
         assert gives.items is not None
         return [
-            hide(gives.items, item, step, _join(path, str(index)))
+            hide(gives.items, item, step, join_path(path, str(index)))
             for index, item in enumerate(cast("list[Any]", value))
         ]
     return f"{PREFIX}{step}/{path}"
@@ -49,10 +49,10 @@ def handles_in(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Every handle in a proposal's arguments: where it stands, and its text."""
     if isinstance(value, dict):
         for name, item in cast("dict[str, Any]", value).items():
-            yield from handles_in(item, _join(path, str(name)))
+            yield from handles_in(item, join_path(path, str(name)))
     elif isinstance(value, list):
         for index, item in enumerate(cast("list[Any]", value)):
-            yield from handles_in(item, _join(path, str(index)))
+            yield from handles_in(item, join_path(path, str(index)))
     elif parse(value) is not None:
         yield path, value
 
@@ -61,12 +61,12 @@ def put_in(value: Any, known: Callable[[str], str | None], path: str = "") -> An
     """The arguments with what is `known` at a path in the place of what stood there."""
     if isinstance(value, dict):
         return {
-            name: put_in(item, known, _join(path, str(name)))
+            name: put_in(item, known, join_path(path, str(name)))
             for name, item in cast("dict[str, Any]", value).items()
         }
     if isinstance(value, list):
         return [
-            put_in(item, known, _join(path, str(index)))
+            put_in(item, known, join_path(path, str(index)))
             for index, item in enumerate(cast("list[Any]", value))
         ]
     found = known(path)
@@ -87,7 +87,3 @@ def kind_at(takes: Marks, path: str) -> str:
             return ""
         here = inner
     return here.kind
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name

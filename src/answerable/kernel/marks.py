@@ -7,31 +7,20 @@ followed (a union of models) is refused: it would promise what nobody keeps.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from functools import cache
-from types import NoneType, UnionType
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    Literal,
-    NewType,
-    Union,
-    cast,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
 
-from pydantic import BaseModel
+from answerable.kernel.annotations import Unreadable, is_record, parts_of, unwrap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
+
+    from pydantic import BaseModel
 
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
@@ -137,15 +126,15 @@ def leaves(marks: Marks, value: object, path: str = "") -> Iterator[Leaf]:
         return
     if marks.inside and isinstance(value, dict):
         for name, item in cast("dict[str, object]", value).items():
-            yield from leaves(marks.inside.get(name, _NOTHING), item, _join(path, name))
+            yield from leaves(marks.inside.get(name, _NOTHING), item, join_path(path, name))
     elif isinstance(value, dict):
         inner = marks.items or _NOTHING
         for name, item in cast("dict[str, object]", value).items():
-            yield from leaves(inner, item, _join(path, name))
+            yield from leaves(inner, item, join_path(path, name))
     elif isinstance(value, (list, tuple)):
         inner = marks.items or _NOTHING
         for index, item in enumerate(cast("Sequence[object]", value)):
-            yield from leaves(inner, item, _join(path, str(index)))
+            yield from leaves(inner, item, join_path(path, str(index)))
     else:
         yield Leaf(path, plain_text(value), marks)
 
@@ -168,35 +157,40 @@ class _Outer:
     loops: list[str]
 
 
-def _join(path: str, name: str) -> str:
+def join_path(path: str, name: str) -> str:
+    """The path of what is called `name` at `path`."""
     return f"{path}.{name}" if path else name
 
 
 def _marks(annotation: Any, notes: tuple[object, ...], outer: _Outer, *, is_trusted: bool) -> Marks:
     """The tree below an annotation. `notes` are the marks that were found on the way down to it."""
-    bare, more = _unwrap(annotation)
-    notes = (*notes, *more)
+    found = unwrap(annotation)
+    bare: Any = found.type
+    notes = (*notes, *found.notes)
     own = _own(notes, is_trusted=is_trusted)
     origin = get_origin(bare)
-    if origin in (Union, UnionType):
-        parts = [_marks(part, (), outer, is_trusted=False) for part in get_args(bare)]
-        if own.kind or own.is_hidden or not all(part.is_plain for part in parts):
-            message = "a mark inside a union of types cannot be followed: give each its own field"
-            raise MarkError(message)
-        return own
     if origin is Literal:
         return _leaf(own, "closed")
     if isinstance(origin, type) and issubclass(origin, (Sequence, AbstractSet)):
         return _collection(own, [each for each in get_args(bare) if each is not Ellipsis], notes, outer)
-    if origin is dict:
+    if isinstance(origin, type) and issubclass(origin, Mapping):
         return _collection(own, [get_args(bare)[1]], notes, outer)
     if not isinstance(bare, type):
-        return own
+        return _unfollowed(own, get_args(bare), outer)
     return _of_type(cast("type[Any]", bare), own, outer)
 
 
+def _unfollowed(own: Marks, parts: tuple[Any, ...], outer: _Outer) -> Marks:
+    """A union, or a generic type that nobody here knows: nothing in it may be marked."""
+    found = [_marks(part, (), outer, is_trusted=False) for part in parts]
+    if own.kind or own.is_hidden or not all(part.is_plain for part in found):
+        message = "a mark inside a union of types, or a type that is not known, cannot be followed: give each its own field"
+        raise MarkError(message)
+    return own
+
+
 def _of_type(bare: type[Any], own: Marks, outer: _Outer) -> Marks:
-    if issubclass(bare, BaseModel) or is_dataclass(bare) or is_typeddict(bare):
+    if is_record(bare):
         if own.kind or own.is_hidden:
             message = f"`{bare.__name__}` has parts: mark the part that it is about"
             raise MarkError(message)
@@ -204,10 +198,14 @@ def _of_type(bare: type[Any], own: Marks, outer: _Outer) -> Marks:
             outer.loops.append(bare.__name__)
             return own
         inner = _Outer(models=(*outer.models, bare), loops=outer.loops)
-        parts_of = {
-            name: _marks(hint, extra, inner, is_trusted=own.is_trusted) for name, hint, extra in _parts(bare)
+        try:
+            parts = list(parts_of(bare))
+        except Unreadable:
+            parts = []
+        inside = {
+            part.name: _marks(part.annotation, part.notes, inner, is_trusted=own.is_trusted) for part in parts
         }
-        return Marks(is_trusted=own.is_trusted, inside=parts_of)
+        return Marks(is_trusted=own.is_trusted, inside=inside)
     return _leaf(own, _sort(bare))
 
 
@@ -241,39 +239,9 @@ def _own(notes: tuple[object, ...], *, is_trusted: bool) -> Marks:
     )
 
 
-def _unwrap(annotation: Any) -> tuple[Any, tuple[object, ...]]:
-    notes: tuple[object, ...] = ()
-    while True:
-        origin = get_origin(annotation)
-        if isinstance(annotation, NewType):
-            annotation = annotation.__supertype__
-        elif origin is Annotated:
-            notes = (*notes, *get_args(annotation)[1:])
-            annotation = get_args(annotation)[0]
-        elif hasattr(annotation, "__value__"):
-            annotation = annotation.__value__
-        elif origin in (Union, UnionType) and NoneType in get_args(annotation):
-            annotation = Union[tuple(each for each in get_args(annotation) if each is not NoneType)]  # noqa: UP007
-        else:
-            return annotation, notes
-
-
 def _sort(bare: type) -> Sort:
     if issubclass(bare, (Enum, bool)):
         return "closed"
     if issubclass(bare, str):
         return "text"
     return "number" if issubclass(bare, (int, Decimal)) else "other"
-
-
-def _parts(bare: Any) -> Iterator[tuple[str, Any, tuple[object, ...]]]:
-    if issubclass(bare, BaseModel):
-        for name, info in bare.model_fields.items():
-            yield name, info.annotation, tuple(info.metadata)
-        return
-    try:
-        hints = get_type_hints(bare, include_extras=True)
-    except (NameError, TypeError):
-        return
-    for name, hint in hints.items():
-        yield name, hint, ()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Literal, NewType, TypedDict
+from typing import Annotated, Any, Literal, NewType, NotRequired, Required, TypedDict
 
 import pytest
 from pydantic import BaseModel
@@ -53,6 +53,13 @@ class Book(BaseModel):
 
 class Typed(TypedDict):
     token: Annotated[str, Kind("token"), Hidden()]
+
+
+class Partly(TypedDict, total=False):
+    """A part that need not be there is as hidden as one that must."""
+
+    token: NotRequired[Annotated[str, Kind("token"), Hidden()]]
+    other: Required[Annotated[str, Kind("token"), Hidden()]]
 
 
 @dataclass
@@ -102,6 +109,9 @@ def test_marks_are_found_in_models_lists_and_mappings() -> None:
     ("annotation", "value", "expected"),
     [
         (Typed, {"token": "t"}, {"token": "token"}),
+        (Partly, {"token": "t", "other": "u"}, {"token": "token", "other": "token"}),
+        (Mapping[str, Account], {"k": "v"}, {"k": "iban"}),
+        (Iterable[str], ["v"], {}),
         (Plain, {"iban": "DE1", "note": None}, {"iban": "iban trusted"}),
         (list[Annotated[str, Kind("url")]], ["a", "b"], {"0": "url", "1": "url"}),
         (Annotated[list[str], Trusted()], ["a"], {"0": " trusted"}),
@@ -128,6 +138,7 @@ def test_where_a_mark_is_found(annotation: Any, value: object, expected: dict[st
         (Annotated[Payee, Kind("payee")], "has parts"),
         (Annotated[Payee, Hidden()], "has parts"),
         (Payee | Plain, "union of types"),
+        (Iterable[Payee], "a type that is not known"),
         (Annotated[str | int, Kind("id")], "union of types"),
         (tuple[Account, str], "tuple of several types"),
         (Annotated[str, Hidden()], "has a `Kind`"),
@@ -165,3 +176,8 @@ def test_marks_are_described_for_a_digest_only_where_there_are_any() -> None:
 
 def test_values_are_compared_in_one_form() -> None:
     assert [plain_text(each) for each in (True, False, 7, "x")] == ["true", "false", "7", "x"]
+
+
+def test_hidden_behind_a_part_that_need_not_be_there_stays_hidden() -> None:
+    """Two readers of types once differed here, and a model was shown what was hidden."""
+    assert all(each.is_hidden for each in marks_of(Partly).inside.values())

@@ -9,31 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from types import NoneType, UnionType
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    Literal,
-    NewType,
-    NoReturn,
-    NotRequired,
-    Required,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
+from types import UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
-from pydantic import BaseModel
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from answerable.kernel.annotations import Unreadable, is_record, parts_of, unwrap
 
 Kind = Literal["String", "Long", "Bool", "decimal", "datetime"]
 
@@ -121,7 +104,9 @@ def shape_of(annotation: object, path: str, left_out: list[LeftOut]) -> tuple[Sh
 def _shape(
     annotation: object, path: str, left_out: list[LeftOut], outer: tuple[object, ...]
 ) -> tuple[Shape, bool]:
-    bare, is_optional = _unwrap(annotation)
+    found = unwrap(annotation)
+    bare: Any = found.type
+    is_optional = found.is_optional
     origin = get_origin(bare)
     if origin is Literal:
         return _closed(get_args(bare)), is_optional
@@ -131,32 +116,11 @@ def _shape(
         return SetOf(_item(bare, path, left_out, outer)), is_optional
     if not isinstance(bare, type):
         _refuse(f"{_name(bare)} has no Cedar type")
-    if _is_record(bare):
+    if is_record(bare):
         if bare in outer:
             _refuse(f"{_name(bare)} contains itself")
         return _record(bare, path, left_out, (*outer, bare)), is_optional
     return _plain(bare), is_optional
-
-
-def _unwrap(annotation: Any) -> tuple[Any, bool]:
-    """The annotation without `Annotated`, aliases, new types and `None`; and whether `None` was there."""
-    is_optional = False
-    while True:
-        origin = get_origin(annotation)
-        if isinstance(annotation, NewType):
-            annotation = annotation.__supertype__
-        elif origin in (Annotated, Required, NotRequired):
-            annotation = get_args(annotation)[0]
-        elif hasattr(annotation, "__value__"):
-            annotation = annotation.__value__
-        elif origin in (Union, UnionType) and NoneType in get_args(annotation):
-            annotation = Union[tuple(each for each in get_args(annotation) if each is not NoneType)]  # noqa: UP007
-            is_optional = True
-        elif origin is Literal and None in get_args(annotation):
-            annotation = Literal[tuple(each for each in get_args(annotation) if each is not None)]
-            is_optional = True
-        else:
-            return annotation, is_optional
 
 
 def _plain(bare: Any) -> Scalar:
@@ -200,44 +164,19 @@ def _item(bare: Any, path: str, left_out: list[LeftOut], outer: tuple[object, ..
 
 def _record(bare: type, path: str, left_out: list[LeftOut], outer: tuple[object, ...]) -> Record:
     attributes: list[Attribute] = []
-    for name, annotation, may_be_absent in _parts(bare):
-        inner = f"{path}.{name}"
+    try:
+        parts = list(parts_of(bare))
+    except Unreadable:
+        _refuse(f"the types of {_name(bare)} cannot be looked up")
+    for part in parts:
+        inner = f"{path}.{part.name}"
         try:
-            shape, is_optional = _shape(annotation, inner, left_out, outer)
+            shape, is_optional = _shape(part.annotation, inner, left_out, outer)
         except _Inexpressible as error:
             left_out.append(LeftOut(inner, str(error)))
         else:
-            attributes.append(Attribute(name, shape, is_optional or may_be_absent))
+            attributes.append(Attribute(part.name, shape, is_optional or part.may_be_absent))
     return Record(tuple(attributes))
-
-
-def _is_record(bare: Any) -> bool:
-    return issubclass(bare, BaseModel) or is_dataclass(bare) or is_typeddict(bare)
-
-
-def _parts(bare: Any) -> Iterator[tuple[str, Any, bool]]:
-    """Name, annotation and "may be absent" of each part. Names are the code's own, never an alias."""
-    if issubclass(bare, BaseModel):
-        for name, field in bare.model_fields.items():
-            yield name, field.annotation, field.default is None
-        return
-    hints = _hints(bare)
-    if is_dataclass(bare):
-        for field in fields(bare):
-            yield field.name, hints[field.name], field.default is None
-        return
-    required: frozenset[str] = getattr(bare, "__required_keys__", frozenset())
-    for name, hint in hints.items():
-        # Python cannot see `NotRequired` inside an annotation that is still text, so the key set may be wrong.
-        marked = get_origin(hint)
-        yield name, hint, marked is NotRequired or (marked is not Required and name not in required)
-
-
-def _hints(bare: Any) -> dict[str, Any]:
-    try:
-        return get_type_hints(bare, include_extras=True)
-    except (NameError, TypeError):
-        return _refuse(f"the types of {_name(bare)} cannot be looked up")
 
 
 def _refuse(why: str) -> NoReturn:
