@@ -21,6 +21,7 @@ from answerable.gates.policy import Bundle, load_bundle
 from answerable.gates.request import Label, PolicyRequest, TotalValue
 from answerable.kernel.state import Tally
 from answerable.project import Project, load_project
+from bench.keep import keep
 from bench.machine import this_machine
 from bench.summary import Spread, ratio, spread
 
@@ -204,10 +205,10 @@ def main(arguments: Sequence[str]) -> int:
     missed = [name for name, limit in LIMITS_US.items() if figures[name].median > limit]
     if wider["500 rules of another tool, against 5"].median > SCOPED_MAX:
         missed.append("500 rules of another tool, against 5")
-    machine = this_machine(ROOT)
+    machine, now = this_machine(ROOT), datetime.now(UTC)
     kept = {
         "command": "python -m bench.decisions",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "date": now.isoformat(timespec="seconds"),
         "machine": asdict(machine),
         "rounds": given.rounds,
         "decisions_a_round": DECISIONS,
@@ -215,16 +216,12 @@ def main(arguments: Sequence[str]) -> int:
         "ratios": {name: asdict(each) for name, each in wider.items()},
         "missed": missed,
     }
-    results = ROOT / "bench" / "results"
-    results.mkdir(exist_ok=True)
-    (results / f"decisions-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json").write_text(
-        json.dumps(kept, indent=1) + "\n"
-    )
+    keep(kept, at=now, name="decisions")
     if given.json:
         print(json.dumps(kept, indent=1))
     else:
         print(
-            f"`{kept['command']}`, {datetime.now(UTC).date()}, {given.rounds} rounds of {DECISIONS} distinct decisions.  "
+            f"`{kept['command']}`, {now.date()}, {given.rounds} rounds of {DECISIONS} distinct decisions.  "
         )
         print(f"{machine}.\n")
         print("| CPU of one decision | median µs (least to greatest) |\n| --- | --- |")

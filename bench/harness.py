@@ -9,12 +9,12 @@ import shlex
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from rich.console import Console
 
 from bench import lineup, report, targets
 from bench.contract import Answer
+from bench.keep import RESULTS
 from bench.lineup import Subject
 from bench.machine import IN_MEMORY, this_machine
 from bench.publish import Comparison, publish
@@ -23,7 +23,6 @@ from bench.server import serving
 from bench.syncs import server_syncs_per_step, syncs_per_step
 from bench.workers import CALLS_A_RUN
 
-RESULTS = Path(__file__).resolve().parent / "results"
 COULD_NOT_RUN = 3
 
 

@@ -31,11 +31,11 @@ from answerable.project import load_rules, open_runtime, open_store
 from answerable.replay.asked import asked_of
 from answerable.replay.backtest import BacktestReport, backtest
 from answerable.testing import FakeClock, fake_ports
+from bench.keep import RESULTS, keep
 from bench.machine import this_machine
 from bench.summary import Spread, spread
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "bench" / "results"
 POLICY = ROOT / "examples" / "refund_desk" / "policy" / "refund_desk.cedar"
 TICKETS_A_DAY = 100
 ORDERS_FROM = 2000
@@ -153,9 +153,7 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         if given.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
-    RESULTS.mkdir(exist_ok=True)
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    (RESULTS / f"backtest-{stamp}.json").write_text(json.dumps(kept, indent=1) + "\n")
+    keep(kept, at=datetime.now(UTC), name="backtest")
     print(json.dumps(kept, indent=1) if given.json else _page(kept))
     return 1 if kept["missed"] else 0
 

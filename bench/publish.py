@@ -3,12 +3,12 @@
 The hardware is named by class only, and every subject's version is the one that ran.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.keep import keep
 from bench.machine import Machine
 from bench.report import Table
 from bench.rounds import Rounds
@@ -47,9 +47,7 @@ def publish(compared: Comparison, *, command: str, machine: Machine, folder: Pat
         ],
         "syncs_per_step": dict(compared.syncs),
     }
-    path = folder / f"{now:%Y%m%dT%H%M%SZ}.json"
-    path.write_text(json.dumps(kept, indent=1) + "\n")
-    return path
+    return keep(kept, at=now, folder=folder)
 
 
 def measured_versions(rounds: Rounds) -> dict[str, str]:

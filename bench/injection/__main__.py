@@ -20,9 +20,9 @@ from rich.console import Console
 
 from bench.injection.report import counted, curve, filed, table
 from bench.injection.score import Scored, Tally, tallies
+from bench.keep import RESULTS, keep
 from bench.machine import this_machine
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 BASELINE = {"banking": (142, 144, 16, 16), "slack": (105, 105, 21, 21)}
 """Attacks that succeed with no gate at all, of how many, and tasks that are solved, of how many: as published for
 AgentDojo v1.2.2 and this worst-case model. Whoever gets another row has another measurement."""
@@ -113,10 +113,8 @@ def _published(
 
 
 def _kept(said: Mapping[str, Any], scored: Sequence[Scored]) -> Path:
-    stamp = datetime.fromisoformat(said["date"]).strftime("%Y%m%dT%H%M%SZ")
-    path = RESULTS / f"injection-{stamp}.json"
-    path.write_text(json.dumps({**said, "cases": [filed(each) for each in scored]}, indent=1) + "\n")
-    return path
+    cases = [filed(each) for each in scored]
+    return keep({**said, "cases": cases}, at=datetime.fromisoformat(said["date"]), name="injection")
 
 
 def _print(said: Mapping[str, Any], counts: Sequence[Tally]) -> None:

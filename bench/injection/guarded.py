@@ -10,20 +10,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from random import Random
 from types import ModuleType
 from typing import Any, Literal, get_args
 
 from answerable import Agent, Budget, CallRefused, EffectUnknown, Run, ToolFailed, open_runtime
 from answerable.gates.policy.bundle import Bundle
 from answerable.kernel.decision import ReasonCode
-from answerable.models.port import Message, ModelReply, ToolOffer
 from answerable.models.scripted import ScriptedModel
 from answerable.project import bundle_of
 from bench.injection.banking import tools as banking_tools
 from bench.injection.oracle import Ended, Perform, Wanted
 from bench.injection.slack import tools as slack_tools
 from bench.injection.world import Request, World
+from bench.nobody import say_nothing
 
 Setting = Literal["open", "standard", "strict"]
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
@@ -82,7 +81,7 @@ async def performing(
                 f"sqlite:///{folder}/run.db",
                 agents=[guard.agent],
                 bundles={guard.agent.name: guard.bundle},
-                models={"scripted:nobody": ScriptedModel("nobody", _say_nothing)},
+                models={"scripted:nobody": ScriptedModel("nobody", say_nothing)},
                 resources={"world": world},
                 durability="relaxed",
             ) as runtime,
@@ -113,9 +112,3 @@ async def _call(run: Run, world: World, wanted: Wanted) -> Ended:
 def _exact(value: Any) -> Any:
     """AgentDojo's amounts are floats; the product takes exact numbers only."""
     return Decimal(str(value)) if isinstance(value, float) else value
-
-
-def _say_nothing(
-    messages: tuple[Message, ...], tools: tuple[ToolOffer, ...], generator: Random
-) -> ModelReply:
-    raise NotImplementedError(messages, tools, generator)

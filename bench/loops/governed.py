@@ -17,24 +17,18 @@ the runs have ended durably.
 import asyncio
 from argparse import ArgumentParser, Namespace
 from contextlib import AbstractAsyncContextManager
-from random import Random
 from typing import cast, get_args
 
 from answerable import Agent, Runtime, open_runtime
 from answerable.journal.store import Durability
-from answerable.models.port import Message, ModelReply, ToolOffer
 from answerable.models.scripted import ScriptedModel
 from bench import contract
 from bench.contract import Order
 from bench.desk import AGENT, CUSTOMER, MEASURED, Case, Mode, Scope, make_agent, proposal
 from bench.meter import Meter
+from bench.nobody import say_nothing
 
 PACKAGES = ("answerable", "cedarpy", "pydantic")
-
-
-def say_nothing(messages: tuple[Message, ...], tools: tuple[ToolOffer, ...], generator: Random) -> ModelReply:
-    """Stand in for the model that an agent must name; nobody asks it anything here."""
-    raise NotImplementedError(messages, tools, generator)
 
 
 def opened(

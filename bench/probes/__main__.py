@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.keep import RESULTS, keep
 from bench.machine import this_machine
 from bench.offline import environment
 from bench.probes.cases import CASES, Case
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "bench" / "results"
 COULD_NOT_RUN = 3
 TIMEOUT_S = 300
 WORDS = {"refused at load": "refused", "not applicable": "-"}
@@ -152,8 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "subjects": answers,
         "verdicts": found,
     }
-    path = RESULTS / f"{now:%Y%m%dT%H%M%SZ}.json"
-    path.write_text(json.dumps(kept, indent=1, ensure_ascii=True) + "\n")
+    path = keep(kept, at=now)
     if asked.json:
         print(json.dumps(kept, indent=1))
     else:
