@@ -241,25 +241,23 @@ def bundle_of(agent: Agent) -> Bundle:
 
 def load_rules(agent: Agent, sources: Mapping[str, str]) -> Bundle:
     """Load rules, file name → text, for an agent and its tools. Raises `PolicyError` where they are not sound."""
-    return load_bundle(
-        sources,
-        [tool.spec for tool in agent.all_tools().values()],
-        [agent.name],
-        roles={agent.name: agent.roles} if agent.roles else None,
-        tool_sets=agent.tool_sets,
-        sessions=agent.sessions(),
-    )
+    return load_bundle(sources, **_spoken_of(agent))
 
 
 def schema_of(agent: Agent) -> str:
     """The Cedar schema for an agent's rules. Raises `PolicyError` where its tools cannot be described."""
-    return cedar_schema_text(
-        [tool.spec for tool in agent.all_tools().values()],
-        [agent.name],
-        roles={agent.name: agent.roles} if agent.roles else None,
-        tool_sets=agent.tool_sets,
-        sessions=agent.sessions(),
-    )
+    return cedar_schema_text(**_spoken_of(agent))
+
+
+def _spoken_of(agent: Agent) -> dict[str, Any]:
+    """What an agent's rules can speak about."""
+    return {
+        "tools": [tool.spec for tool in agent.all_tools().values()],
+        "agents": [agent.name],
+        "roles": {agent.name: agent.roles} if agent.roles else None,
+        "tool_sets": agent.tool_sets,
+        "sessions": agent.sessions(),
+    }
 
 
 def read_tasks(path: Path, agent: Agent) -> list[BaseModel]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from answerable.cli.common import AsJson, ProjectDir, draw, print_json
+from answerable.cli.common import AgentName, AsJson, ProjectDir, agents_of, draw, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from answerable.prove.blast_figures import Figure, Period, Radius
 
-AgentName = Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Only this agent.")]
 Per = Annotated[
     Literal["run", "day"] | None, typer.Option("--per", help="Only for a run, or only for a UTC day.")
 ]
@@ -45,16 +44,13 @@ def blast_radius(
     """
     from dataclasses import replace
 
-    from answerable.errors import ConfigError
     from answerable.project import bundle_of, load_project
     from answerable.prove.blast_figures import PERIODS
     from answerable.prove.blast_radius import blast_radius as radius_of
 
     project = load_project(project_dir or Path())
-    if agent is not None and agent not in project.agents:
-        raise ConfigError(f"the project has no agent `{agent}`", hint=f"it has {', '.join(project.agents)}")
     periods: Sequence[Period] = (per,) if per is not None else PERIODS
-    agents = [project.agents[name] for name in ([agent] if agent else project.agents)]
+    agents = agents_of(project, agent)
     if candidate is not None:
         agents = [replace(each, policy=candidate) for each in agents]
     found = [radius_of(each, bundle_of(each), tenant=project.tenant, periods=periods) for each in agents]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
+    from answerable.engine.agent import Agent
     from answerable.journal.store import JournalStore
     from answerable.project import Project
 
@@ -42,7 +43,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of word
 ProjectDir = Annotated[
     Path | None, typer.Argument(metavar="[PROJECT_DIR]", help="The project's folder; default: here.")
 ]
+AgentName = Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Only this agent.")]
 RunRef = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or enough of its beginning.")]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout", metavar="SECONDS", min=0.01, help="For one question; after it, it counts as open."
+    ),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option("--dir", metavar="DIR", help="Where the project's own files are, such as its shop."),
@@ -178,6 +186,29 @@ def find_project(project_dir: Path | None, data: Path | None, url: str | None) -
     if data is None:
         return load_project(Path())  # says what is missing
     return load_project(example_dir(), data=data)
+
+
+def agents_of(project: Project, name: str | None) -> list[Agent]:
+    """The agent that was named, or all of the project's."""
+    from answerable.errors import ConfigError
+
+    if name is None:
+        return list(project.agents.values())
+    if name not in project.agents:
+        raise ConfigError(f"the project has no agent `{name}`", hint=f"it has {', '.join(project.agents)}")
+    return [project.agents[name]]
+
+
+def one_agent_of(project: Project, name: str | None) -> Agent:
+    """The agent that was named, or the only one that there is."""
+    from answerable.errors import ConfigError
+
+    found = agents_of(project, name)
+    if len(found) > 1:
+        raise ConfigError(
+            "the project has several agents", hint=f"choose one with --agent: {', '.join(project.agents)}"
+        )
+    return found[0]
 
 
 def command() -> str:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from answerable.cli import policy_backtest, policy_diff, policy_prove, policy_schema
-from answerable.cli.common import FAILED, AsJson, ProjectDir, print_json, talk
+from answerable.cli.common import FAILED, AgentName, AsJson, ProjectDir, agents_of, print_json, talk
 
 if TYPE_CHECKING:
     from answerable.gates.policy import Bundle
     from answerable.project import Project
 
 app = typer.Typer(help="The rules of a project.", no_args_is_help=True)
-AgentName = Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Only this agent's rules.")]
 
 
 @app.callback()
@@ -29,14 +28,12 @@ def check(project_dir: ProjectDir = None, agent: AgentName = None, *, as_json: A
 
     Names, types, and whether every rule can fire. Exits 1 where they cannot be loaded.
     """
-    from answerable.errors import ConfigError, PolicyError
+    from answerable.errors import PolicyError
     from answerable.project import load_project
 
     project = load_project(project_dir or Path())
-    if agent is not None and agent not in project.agents:
-        raise ConfigError(f"the project has no agent `{agent}`", hint=f"it has {', '.join(project.agents)}")
     said: list[dict[str, Any]] = []
-    for name in [agent] if agent else list(project.agents):
+    for name in (each.name for each in agents_of(project, agent)):
         try:
             bundle = project.bundle(name)
         except PolicyError as error:

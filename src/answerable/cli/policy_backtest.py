@@ -20,6 +20,7 @@ from answerable.cli.common import (
     draw,
     find_project,
     find_run,
+    one_agent_of,
     opened,
     print_json,
     run_async,
@@ -32,9 +33,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from answerable.engine.agent import Agent
     from answerable.errors import PolicyError
-    from answerable.project import Project
     from answerable.replay.backtest import BacktestReport, Flip, Side, Sum
 
 Candidate = Annotated[
@@ -170,7 +169,7 @@ async def _backtest(
     from answerable.replay.backtest import backtest as decide_again
 
     project = find_project(project_dir, None, db)
-    agent = _agent(project, name)
+    agent = one_agent_of(project, name)
     current = project.bundle(agent.name)
     try:
         candidate = bundle_of(replace(agent, policy=folder))
@@ -188,17 +187,6 @@ async def _backtest(
     if not report.is_baseline_sound:
         return COULD_NOT_RUN
     return FAILED if failed else 0
-
-
-def _agent(project: Project, name: str | None) -> Agent:
-    from answerable.errors import ConfigError
-
-    names = ", ".join(project.agents)
-    if name is not None and name not in project.agents:
-        raise ConfigError(f"the project has no agent `{name}`", hint=f"it has {names}")
-    if name is None and len(project.agents) > 1:
-        raise ConfigError("the project has several agents", hint=f"name one with --agent: {names}")
-    return project.agents[name] if name is not None else next(iter(project.agents.values()))
 
 
 def _unusable(error: PolicyError, *, as_json: bool) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from answerable.cli.common import FAILED, AsJson, ProjectDir, print_json, talk
+from answerable.cli.common import FAILED, AgentName, AsJson, ProjectDir, Timeout, agents_of, print_json, talk
 
 if TYPE_CHECKING:
     from answerable.errors import PolicyError
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 Candidate = Annotated[
     Path,
     typer.Option("--candidate", metavar="DIR", help="A folder of .cedar files: the rules as they would be."),
-]
-AgentName = Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Only this agent's rules.")]
-Timeout = Annotated[
-    float,
-    typer.Option(
-        "--timeout", metavar="SECONDS", min=0.01, help="For one question; after it, it counts as open."
-    ),
 ]
 FailOnNewAllow = Annotated[
     bool,
@@ -50,19 +43,18 @@ def diff(
     """
     from dataclasses import replace
 
-    from answerable.errors import ConfigError, PolicyError
+    from answerable.errors import PolicyError
     from answerable.project import bundle_of, load_project
     from answerable.prove.diff import compare
 
     project = load_project(project_dir or Path())
-    if agent is not None and agent not in project.agents:
-        raise ConfigError(f"the project has no agent `{agent}`", hint=f"it has {', '.join(project.agents)}")
     said: list[dict[str, Any]] = []
     is_failed = False
-    for name in [agent] if agent else list(project.agents):
+    for each in agents_of(project, agent):
+        name = each.name
         current = project.bundle(name)
         try:
-            other = bundle_of(replace(project.agents[name], policy=candidate))
+            other = bundle_of(replace(each, policy=candidate))
         except PolicyError as error:
             said.append({"agent": name, "is_ok": False, "error": error.args[0], "hint": error.hint})
             _say_unusable(name, error, as_json=as_json)

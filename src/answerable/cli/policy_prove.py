@@ -7,19 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from answerable.cli.common import FAILED, AsJson, ProjectDir, print_json, talk
+from answerable.cli.common import FAILED, AgentName, AsJson, ProjectDir, Timeout, agents_of, print_json, talk
 
 if TYPE_CHECKING:
     from answerable.engine.agent import Agent
     from answerable.prove.invariants import Finding, Proof
 
-AgentName = Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Only this agent's rules.")]
-Timeout = Annotated[
-    float,
-    typer.Option(
-        "--timeout", metavar="SECONDS", min=0.01, help="For one question; after it, it counts as open."
-    ),
-]
 Candidate = Annotated[
     Path | None,
     typer.Option(
@@ -49,16 +42,15 @@ def prove(
     An invariant is a `forbid` that is never loaded as a rule. Autonomy counts; budgets and repetitions do not. Every call
     that is shown was put to the real gates first. Exits 1 where an invariant is broken or open, and where there is none.
     """
-    from answerable.errors import ConfigError, PolicyError
+    from answerable.errors import PolicyError
     from answerable.project import load_project
 
     project = load_project(project_dir or Path())
-    if agent is not None and agent not in project.agents:
-        raise ConfigError(f"the project has no agent `{agent}`", hint=f"it has {', '.join(project.agents)}")
     said: list[dict[str, Any]] = []
-    for name in [agent] if agent else list(project.agents):
+    for each in agents_of(project, agent):
+        name = each.name
         try:
-            proof = _proof(project.agents[name], candidate, invariants, timeout)
+            proof = _proof(each, candidate, invariants, timeout)
         except PolicyError as error:
             said.append({"agent": name, "is_proven": False, "error": error.args[0], "hint": error.hint})
             if not as_json:

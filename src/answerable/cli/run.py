@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from answerable.cli.common import AsJson, DataDir, Db, ProjectDir, print_json, run_async, talk
+from answerable.cli.common import AsJson, DataDir, Db, ProjectDir, one_agent_of, print_json, run_async, talk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,17 +87,12 @@ async def _run(
     as_json: bool,
 ) -> int:
     from answerable.cli import batch
-    from answerable.errors import ConfigError, InputError
+    from answerable.errors import InputError
     from answerable.journal.opening import choose_journal
     from answerable.project import load_project, open_project, read_tasks
 
     project = load_project(project_dir, data=data)
-    names = ", ".join(project.agents)
-    if name is None and len(project.agents) > 1:
-        raise ConfigError("the project has several agents", hint=f"choose one with --agent: {names}")
-    agent = project.agents.get(name) if name else next(iter(project.agents.values()))
-    if agent is None:
-        raise ConfigError(f"the project has no agent `{name}`", hint=f"it has {names}")
+    agent = one_agent_of(project, name)
     file = tasks_file or project.tasks_file
     if file is None:
         raise InputError("no tasks are named", hint="give --input FILE.jsonl or FILE.csv")
