@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from answerable.kernel.decision import Decision
 
 
+CODE_CHANGED = "the agent's code changed under an open run; run it with the release that began it"
+"""What to do about a run that asks for something else than it did before."""
+
+
 class AnswerableError(Exception):
     """What went wrong, and in `hint` what to do about it."""
 
@@ -204,6 +208,9 @@ class ApprovalError(AnswerableError):
 
 class RunDiverged(AnswerableError):
     """The run's code asked for something else than what its journal says it asked before."""
+
+    def __init__(self, message: str, *, hint: str = CODE_CHANGED) -> None:
+        super().__init__(message, hint=hint)
 
 
 class RunHalted(AnswerableError):

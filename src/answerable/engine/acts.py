@@ -98,10 +98,7 @@ def _act(ctx: Context, path: StepPath, event: Act) -> None:
 
 
 def _diverged(path: StepPath, said: str) -> RunDiverged:
-    return RunDiverged(
-        f"at step {path} the run's code does something else than its journal says: {said}",
-        hint="the agent's code changed under an open run; run it with the release that began it",
-    )
+    return RunDiverged(f"at step {path} the run's code does something else than its journal says: {said}")
 
 
 def _why(ctx: Context, why: str) -> str:

@@ -16,19 +16,17 @@ from pydantic import BaseModel
 from answerable.errors import ConfigError
 from answerable.gates.provenance import RESERVED
 from answerable.gates.request import Autonomy
-from answerable.kernel.encoding import encode_payload, sha256_hex
+from answerable.kernel.encoding import INTEGER_MAX, encode_payload, sha256_hex
 from answerable.kernel.marks import MarkError, marks_of_model
 from answerable.kernel.money import to_micros
 from answerable.kernel.tool import SessionSpec, holes
 from answerable.tools.declare import Arguments, Fact, Tool
+from answerable.tools.promises import NAME
 
 if TYPE_CHECKING:
     from answerable.engine.run import Run
     from answerable.kernel.marks import Marks
 
-_FACT = re.compile(r"[a-z][a-z0-9_]{0,63}")
-LIMIT_MAX = 2**53 - 1
-"""More than this no entry holds."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -69,7 +67,7 @@ class Budget:
                     f"the budget `money={self.money}` is no amount", hint='write dollars as text: "0.40"'
                 ) from None
         for unit, limit in limits.items():
-            if type(limit) is not int or not 0 <= limit <= LIMIT_MAX:
+            if type(limit) is not int or not 0 <= limit <= INTEGER_MAX:
                 raise ConfigError(f"the budget `{unit}={limit}` is no limit", hint="a whole number from 0")
         if self.wall_clock is not None:
             seconds(self.wall_clock)
@@ -237,7 +235,7 @@ class Agent:
         seconds(self.approval_ttl)
 
     def _check_session(self, name: str, declared: Session) -> None:
-        if not _FACT.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise ConfigError(
                 f"`{name}` is no name for a session fact", hint="use a-z, 0-9 and _, at most 64"
             )

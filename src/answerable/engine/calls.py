@@ -83,7 +83,6 @@ async def call(
             raise RunDiverged(
                 f"at step {path} the run asks for `{name}`, but its journal says `{step.decided.tool}`"
                 + (" with other arguments" if step.decided.tool == name else ""),
-                hint="the agent's code changed under an open run; run it with the release that began it",
             )
         if proposal.spec is None:
             await _refuse_invalid(ctx, proposal, is_new=step is None)

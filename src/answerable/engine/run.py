@@ -73,10 +73,7 @@ class Run:
         steps = (*state.models, *state.calls, *state.values, *state.acts, *state.fixed)
         last = max((StepPath.parse(path).turn for path in steps), default=0)
         if last > self._turn:
-            raise RunDiverged(
-                f"the run's code ended after {self._turn} steps, but its journal holds {last}",
-                hint="the agent's code changed under an open run; run it with the release that began it",
-            )
+            raise RunDiverged(f"the run's code ended after {self._turn} steps, but its journal holds {last}")
 
     @property
     def id(self) -> RunId:
@@ -263,8 +260,7 @@ class Run:
                 self._ctx.recorder.note(known)
             elif known.kind != kind:
                 raise RunDiverged(
-                    f"at step {path} the run asks for `{kind}`, but its journal says `{known.kind}`",
-                    hint="the agent's code changed under an open run; run it with the release that began it",
+                    f"at step {path} the run asks for `{kind}`, but its journal says `{known.kind}`"
                 )
             return known.value
 
@@ -295,8 +291,7 @@ class Run:
         was = [name for name, steps in _kinds_of(state) if str(path) in steps and name != kind]
         if was:
             raise RunDiverged(
-                f"at step {path} the run makes a {kind} step, but its journal says a {was[0]} step",
-                hint="the agent's code changed under an open run; run it with the release that began it",
+                f"at step {path} the run makes a {kind} step, but its journal says a {was[0]} step"
             )
 
     async def _batch(

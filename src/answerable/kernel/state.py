@@ -139,8 +139,6 @@ class RunState:
     messages: list[str] = field(default_factory=list[str])
     """Refs of the messages that the last model call was sent."""
     history: deque[CallRecord] = field(default_factory=lambda: deque[CallRecord](maxlen=HISTORY))
-    sources: list[str] = field(default_factory=list[str])
-    """Tools whose results the run has read, in order of first use: where its words may come from."""
     tallies: dict[str, Tally] = field(default_factory=dict[str, Tally])
     done_calls: int = 0
     acts: dict[str, Act] = field(default_factory=dict[str, Act])
@@ -342,8 +340,6 @@ def _call_ended(state: RunState, event: CallEnded) -> None:
     state.history.append(step.record)
     if event.state == "done" and event.effect is not None:
         state.done.add((event.tool, step.decided.args or ""))
-    if event.state == "done" and event.tool not in state.sources:
-        state.sources.append(event.tool)
 
 
 def _learned(state: RunState, event: CallEnded) -> None:

@@ -197,7 +197,8 @@ def test_a_record_that_loops_are_looked_for_in_is_bounded() -> None:
         ]
     state = run(*log, replace(ENDED, path="0.0", effect=None))
     assert len(state.history) == HISTORY
-    assert state.sources == ["pay"], "each source once"
+    assert list(state.tallies) == ["pay"], "each tool once"
+    assert state.tallies["pay"].done == HISTORY + 5
 
 
 def test_a_failed_call_is_recorded_by_its_failure() -> None:
@@ -206,7 +207,8 @@ def test_a_failed_call_is_recorded_by_its_failure() -> None:
         replace(DECIDED, args=None),
         replace(ENDED, state="failed", result=None, failure="timeout", effect=None),
     )
-    assert (state.history[0].args, state.history[0].result, state.sources) == ("", "timeout", [])
+    assert (state.history[0].args, state.history[0].result) == ("", "timeout")
+    assert state.tallies["pay"].done == 0
 
 
 def test_calls_are_counted_once_and_invalid_ones_not_at_all() -> None:
